@@ -1,0 +1,48 @@
+# make demo    the whole job on the embedded student: no GPU, no key
+# make test    the tests
+# make check   formatting, lint, types, import order
+# make setup   only create .venv; on Linux without a GPU, TORCH_BACKEND=cpu saves the CUDA packages
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# uv does not read pip's settings; a machine that configured pip gets the same sources from uv.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef TORCH_BACKEND
+BACKEND := --torch-backend $(TORCH_BACKEND)
+endif
+
+.PHONY: setup demo test check format clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(BACKEND) -c constraints.txt -e '.[train,report,dev]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/drp run recipes/mini.yaml --out runs/mini
+
+test: setup
+	@$(BIN)/python -m pytest
+
+check: setup
+	@$(BIN)/ruff format --check src tests tools perf
+	@$(BIN)/ruff check src tests tools perf
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff format src tests tools perf
+	@$(BIN)/ruff check --fix src tests tools perf
+
+clean:
+	rm -rf $(VENV) runs .ruff_cache .import_linter_cache

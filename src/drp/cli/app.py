@@ -1,0 +1,187 @@
+"""The command line. Every command imports what it needs when it runs, so that help is instant."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from drp.pipeline import Pipeline
+    from drp.recipe import Recipe
+
+app = typer.Typer(
+    name="drp",
+    help="Make a reasoning model think shorter without getting worse: prune its own traces step by step, "
+    "fine-tune it on them, and measure what that did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="Recipe (YAML), such as recipes/mini.yaml.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes to the recipe: section.field=value …", show_default=False)
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; default runs/<recipe name>.", show_default=False)
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False)
+]
+
+
+@contextmanager
+def _pipeline(recipe: Path, overrides: list[str] | None, out: Path | None, limit: int | None) -> "Iterator[Pipeline]":
+    from rich.console import Console
+
+    from drp.cli.progress import TerminalProgress
+    from drp.pipeline import Pipeline
+    from drp.recipe import load_recipe
+    from drp.runs.folder import RunFolder
+
+    loaded = load_recipe(recipe, overrides or ())
+    console = Console()
+    progress = TerminalProgress(console)
+    with RunFolder(out or Path("runs") / loaded.name) as run:
+        try:
+            yield Pipeline(loaded, run, progress, lambda line: console.print(line, highlight=False), limit)
+        finally:
+            progress.close()
+
+
+@app.command()
+def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+    """Run the whole job: generate, prune, train, evaluate, report. The same command again continues."""
+    from drp.cli.tables import print_report
+    from drp.pipeline import STAGES
+
+    with _pipeline(recipe, overrides, out, limit) as pipeline:
+        pipeline.run(*STAGES)
+        print_report(pipeline.run_folder.path)
+
+
+@app.command()
+def generate(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+    """Draw the student's own traces of the training problems."""
+    with _pipeline(recipe, overrides, out, limit) as pipeline:
+        pipeline.run("generate")
+
+
+@app.command()
+def prune(
+    recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML).", show_default=False)] = None,
+    overrides: Overrides = None,
+    traces: Annotated[
+        Path | None, typer.Option("--traces", help="Prune traces of this JSONL file instead of a run's own.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Teacher, instead of the recipe's.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", help="Folder or hub id of the tokenizer that counts tokens.")
+    ] = None,
+    out: Out = None,
+    limit: Limit = None,
+) -> None:
+    """Let the teacher prune traces: a run's own, or with --traces those of any JSONL file."""
+    changes = list(overrides or [])
+    changes += [f"prune.teacher={teacher}"] if teacher else []
+    changes += [f"prune.tokenizer={tokenizer}"] if tokenizer else []
+    if traces is None:
+        if recipe is None:
+            raise typer.BadParameter("give a recipe, or --traces FILE.jsonl")
+        with _pipeline(recipe, changes, out, limit) as pipeline:
+            pipeline.run("prune")
+        return
+    if recipe is not None and "=" in str(recipe):
+        changes, recipe = [str(recipe), *changes], None
+    from drp.recipe import load_recipe
+
+    _prune_file(traces, load_recipe(recipe, changes), out or Path("runs") / traces.stem, limit)
+
+
+def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) -> None:
+    from rich.console import Console
+
+    from drp.cli.progress import TerminalProgress
+    from drp.cli.tables import print_table
+    from drp.pipeline import prune_file
+    from drp.report.summary import summarise_prune
+    from drp.report.text import pruning
+    from drp.report.write import write_report
+    from drp.runs.folder import RunFolder
+
+    console = Console()
+    progress = TerminalProgress(console)
+    with RunFolder(out) as run:
+        try:
+            pruned, _ = prune_file(traces, run, recipe, progress, limit)
+        finally:
+            progress.close()
+        summary = summarise_prune(run.stage("prune"), pruned)
+        page = write_report(run.path, f"{traces.name}, pruned by {recipe.prune.teacher}")
+    if summary:
+        print_table(console, pruning(summary, f"{traces.name} (tokens by {recipe.prune.tokenizer or 'mini'})"))
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+    """Fine-tune the student on the accepted pruned traces of the run."""
+    with _pipeline(recipe, overrides, out, limit) as pipeline:
+        pipeline.run("train")
+
+
+@app.command()
+def evaluate(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+    """Run the student before and after on the same problems, and report."""
+    from drp.cli.tables import print_report
+
+    with _pipeline(recipe, overrides, out, limit) as pipeline:
+        pipeline.run("evaluate", "report")
+        print_report(pipeline.run_folder.path)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
+    """Write report.md and report.html of a run folder, and print its tables."""
+    from drp.cli.tables import print_report
+    from drp.errors import RunFolderError
+    from drp.report.write import write_report
+
+    if not any((run / stage).is_dir() for stage in ("generate", "prune", "train", "evaluate")):
+        raise RunFolderError(f"{run} is not a run folder: no stage has run there")
+    recipe = run / "recipe.json"
+    name = run.name
+    if recipe.exists():
+        import json
+
+        name = str(json.loads(recipe.read_text(encoding="utf-8"))["name"])
+    typer.echo(f"report: {write_report(run, name)}")
+    print_report(run)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run folder.")],
+    second: Annotated[Path, typer.Argument(help="Run folder to compare with the first.")],
+) -> None:
+    """Compare the distilled students of two runs on the problems both were evaluated on."""
+    from drp.cli.tables import print_comparison
+
+    print_comparison(first, second)
+
+
+def main() -> None:
+    """Entry point: errors of ours are one message, not a traceback."""
+    from drp.errors import DrpError
+
+    try:
+        app()
+    except DrpError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.secho("stopped; the same command continues where this one left off", err=True)
+        sys.exit(130)

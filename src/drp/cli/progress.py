@@ -1,0 +1,67 @@
+"""Progress on the terminal: a live bar where there is one, a line now and then where there is not."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+LINE_EVERY_S = 15.0
+
+
+class _Rate(ProgressColumn):
+    """Tokens per second since the stage began in this process."""
+
+    def render(self, task: Task) -> Text:
+        tokens, elapsed = task.fields.get("tokens", 0), task.elapsed or 0
+        return Text(f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else "", style="dim")
+
+
+class TerminalProgress:
+    """Shows one stage at a time."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Bar | None = None
+        self._stage, self._done, self._wanted, self._tokens = "", 0, 0, 0
+        self._began = self._spoke = time.monotonic()
+
+    def begin(self, stage: str, done: int, wanted: int) -> None:
+        """A stage starts with ``done`` of ``wanted`` items on file."""
+        self._stage, self._done, self._wanted, self._tokens = stage, done, wanted, 0
+        self._began = self._spoke = time.monotonic()
+        if not self.console.is_terminal or done >= wanted:
+            return
+        self._bar = Bar(
+            TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
+            TextColumn("ETA"), TimeRemainingColumn(), console=self.console, transient=True,
+        )  # fmt: skip
+        self._bar.start()
+        self._bar.add_task(stage, total=wanted, completed=done, tokens=0)
+
+    def advance(self, items: int, tokens: int = 0) -> None:
+        """Some items ended; ``tokens`` were generated for them."""
+        self._done, self._tokens = self._done + items, self._tokens + tokens
+        if self._bar:
+            task = self._bar.tasks[0]
+            self._bar.update(task.id, completed=self._done, tokens=self._tokens)
+        elif time.monotonic() - self._spoke >= LINE_EVERY_S:
+            self._spoke = time.monotonic()
+            rate = self._tokens / (self._spoke - self._began)
+            speed = f", {rate:,.0f} tokens/s" if rate else ""
+            self.console.print(f"{self._stage}: {self._done}/{self._wanted}{speed}", highlight=False)
+
+    def end(self, note: str) -> None:
+        """The stage ended; ``note`` sums it up."""
+        self.close()
+        seconds = time.monotonic() - self._began
+        speed = f", {self._tokens / seconds:,.0f} tokens/s" if self._tokens else ""
+        took = f" ({seconds:.0f} s{speed})" if seconds >= 1 else ""
+        self.console.print(f"[bold]{self._stage}[/]: {note}{took}", highlight=False)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None

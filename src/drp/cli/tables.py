@@ -1,0 +1,79 @@
+"""Tables on the terminal."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from drp.errors import RunFolderError
+from drp.evaluation.comparison import compare
+from drp.evaluation.metrics import measure
+from drp.records import Trace
+from drp.report.summary import RunSummary, TierSummary, by_benchmark, tier_order
+from drp.report.text import Table, before_after, pruning, training
+from drp.report.write import protocol_line
+from drp.runs.folder import StageFolder
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print one table; numbers to the right."""
+    shown = RichTable(title=table.title, title_justify="left", title_style="bold", header_style="bold")
+    for number, name in enumerate(table.head):
+        left = number == 0 or table.head == ("figure", "value")
+        shown.add_column(name, justify="left" if left else "right")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    if table.note:
+        console.print(table.note, style="dim", highlight=False)
+
+
+def print_report(run: Path) -> None:
+    """Print the tables of a written report and where its page is."""
+    summary = RunSummary.model_validate_json((run / "report" / "summary.json").read_bytes())
+    console = Console()
+    if summary.prune:
+        print_table(console, pruning(summary.prune))
+    trained = training(summary)
+    if trained:
+        print_table(console, trained)
+    if summary.tiers:
+        print_table(console, before_after(summary))
+        console.print(protocol_line(summary), style="dim", highlight=False)
+    console.print(f"report: {run / 'report' / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _evaluated(run: Path) -> dict[str, list[Trace]]:
+    for name in ("evaluate/distilled", "evaluate/base"):
+        traces = StageFolder(run / name, name).records(Trace)
+        if traces:
+            return by_benchmark(traces)
+    raise RunFolderError(f"{run} has no evaluation; run `drp evaluate` on its recipe first")
+
+
+def print_comparison(first: Path, second: Path) -> None:
+    """Print two runs' distilled students side by side.
+
+    Raises:
+        RunFolderError: One of them has no evaluation, or they share no benchmark.
+    """
+    one, two = _evaluated(first), _evaluated(second)
+    shared = sorted(set(one) & set(two), key=tier_order)
+    if not shared:
+        raise RunFolderError(f"{first} and {second} were evaluated on no common benchmark")
+    tiers: list[TierSummary] = []
+    for benchmark in shared:
+        ids = {t.problem_id for t in one[benchmark]} & {t.problem_id for t in two[benchmark]}
+        a = [t for t in one[benchmark] if t.problem_id in ids]
+        b = [t for t in two[benchmark] if t.problem_id in ids]
+        tiers.append(
+            TierSummary(
+                benchmark=benchmark,
+                base=measure(benchmark, a),
+                distilled=measure(benchmark, b),
+                comparison=compare(benchmark, a, b),
+            )
+        )
+    table = before_after(RunSummary(name="comparison", tiers=tuple(tiers)))
+    named = Table(f"{first} → {second}", table.head, table.rows, table.note)
+    print_table(Console(), named)

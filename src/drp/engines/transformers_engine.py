@@ -1,0 +1,156 @@
+"""The in-process engine: any Hugging Face causal language model, batched, on CPU or GPU."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from drp.engines.base import Reply, Request
+from drp.engines.decoding import decode
+from drp.engines.identity import model_identity
+from drp.errors import EngineError
+from drp.records import Completion, Usage
+from drp.text.thinking import CLOSE, OPEN, split_thinking
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device a setting names; ``auto`` prefers CUDA, then CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
+    """Load a causal language model in eval mode; ``auto`` is bfloat16 on GPU, float32 on CPU.
+
+    Raises:
+        EngineError: The model cannot be loaded; the message says from where and why.
+    """
+    where = pick_device(device)
+    kind = ("bfloat16" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, kind))
+    except (OSError, ValueError, AttributeError) as error:
+        raise EngineError(
+            f"cannot load the student {path!r}: {error}. Give a local checkpoint folder, a hub id "
+            "that this machine can reach, or `mini` for the embedded student."
+        ) from error
+    return model.to(where).eval()
+
+
+class TransformersEngine:
+    """Runs requests in batches of similar prompt length, each row with its own seed."""
+
+    def __init__(self, path: str, *, device: str = "auto", dtype: str = "auto", batch_size: int = 64) -> None:
+        self.path, self.batch_size = path, batch_size
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
+        self.model = load_model(path, device, dtype)
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        stops = configured if isinstance(configured, list) else [configured]
+        self.stop_ids = sorted({s for s in [*stops, self.tokenizer.eos_token_id] if s is not None})
+        if not self.stop_ids:
+            raise EngineError(f"{path} names no end token; set eos_token_id in its generation_config.json")
+        self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 0)
+
+    @property
+    def name(self) -> str:
+        """Folder or hub name of the model."""
+        return Path(self.path).name
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Content identity of the weights."""
+        return model_identity(self.path)
+
+    def _render(self, request: Request) -> tuple[list[int], bool]:
+        messages = [m.model_dump() for m in request.messages]
+        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids, text.rstrip().endswith(OPEN)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Group by sampling and prompt length, longest first, so that memory trouble shows early."""
+        def key(request: Request) -> tuple[str, int, str]:
+            return request.sampling.model_dump_json(), -sum(len(m.content) for m in request.messages), request.id
+
+        ordered = sorted(requests, key=key)
+        groups: list[list[Request]] = []
+        for request in ordered:
+            full = not groups or len(groups[-1]) >= self.batch_size
+            if full or groups[-1][0].sampling != request.sampling:
+                groups.append([])
+            groups[-1].append(request)
+        return groups
+
+    async def complete(self, batches: Sequence[Sequence[Request]]) -> AsyncIterator[Reply]:
+        """Yield the replies of each batch as it ends."""
+        for batch in batches:
+            for reply in self._complete_batch(batch):
+                yield reply
+
+    def _complete_batch(self, batch: Sequence[Request]) -> list[Reply]:
+        rendered = [self._render(request) for request in batch]
+        sampling = batch[0].sampling
+        longest = max(len(ids) for ids, _ in rendered)
+        limit = sampling.max_new_tokens
+        if self.context and longest + limit > self.context:
+            limit = self.context - longest
+            if limit < 1:
+                raise EngineError(
+                    f"a prompt of {longest} tokens does not fit the {self.context}-token context of {self.path}"
+                )
+        outputs = decode(
+            self.model,
+            [ids for ids, _ in rendered],
+            [request.seed for request in batch],
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_new_tokens=limit,
+            stop_ids=self.stop_ids,
+            pad_id=self.stop_ids[0],
+        )
+        return [
+            Reply(request.id, self._completion(output, len(ids), opened))
+            for request, (ids, opened), output in zip(batch, rendered, outputs, strict=True)
+        ]
+
+    def _completion(self, output: list[int], prompt_tokens: int, opened: bool) -> Completion:
+        stopped = bool(output) and output[-1] in self.stop_ids
+        body = output[:-1] if stopped else output
+        text = self.tokenizer.decode(body, skip_special_tokens=False)
+        thinking, answer, closed = split_thinking(text, opened=opened)
+        return Completion(
+            thinking=thinking,
+            answer=answer,
+            closed=closed,
+            finish_reason="stop" if stopped else "length",
+            usage=Usage(
+                prompt_tokens=prompt_tokens,
+                completion_tokens=len(output),
+                thinking_tokens=self._thinking_tokens(output, closed, bool(thinking)),
+            ),
+        )
+
+    def _thinking_tokens(self, output: list[int], closed: bool, thought: bool) -> int:
+        """Count generated ids up to and including the closing tag, from the ids themselves."""
+        if not closed:
+            return len(output) if thought else 0
+        tag = self.tokenizer.convert_tokens_to_ids(CLOSE)
+        if tag in output:
+            return output.index(tag) + 1
+        low, high = 0, len(output)  # the tag is spelled in several tokens: find where it completes
+        while low < high:
+            middle = (low + high) // 2
+            if CLOSE in self.tokenizer.decode(output[:middle], skip_special_tokens=False):
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    async def close(self) -> None:
+        """Drop the model."""
+        del self.model
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,41 @@
+"""The one exception tree of the project.
+
+Every message says what happened, where, and what to do about it.
+"""
+
+
+class DrpError(Exception):
+    """Base of every error the project raises on purpose; the CLI prints it without a traceback."""
+
+
+class RecipeError(DrpError):
+    """A recipe or an override on the command line cannot be used as written."""
+
+
+class DataError(DrpError):
+    """An input file or record does not have the documented shape."""
+
+
+class EditScriptError(DrpError):
+    """An edit script does not cover its trace exactly once, or an edit is malformed."""
+
+
+class RunFolderError(DrpError):
+    """A run folder is damaged, belongs to something else, or is in use."""
+
+
+class EngineError(DrpError):
+    """An engine could not be built or could not answer."""
+
+
+class TrainingError(DrpError):
+    """Training could not start or did not produce a usable model."""
+
+
+class MissingExtraError(DrpError):
+    """An optional dependency is needed and absent."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed. Install it with: pip install 'drp-reasoning[{extra}]'"
+        )

@@ -1,0 +1,84 @@
+"""Two models on the same problems: paired differences with intervals and permutation tests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from drp.errors import DataError
+from drp.evaluation.metrics import Interval, by_problem, mean_interval
+from drp.records import Record, Trace
+
+PERMUTATIONS = 9999
+
+
+class Comparison(Record):
+    """Second model against first, on the problems both answered."""
+
+    benchmark: str
+    problems: int
+    accuracy_difference: float
+    """Second minus first."""
+    accuracy_difference_interval: Interval
+    accuracy_p: float
+    """Two-sided paired permutation test over problems."""
+    tokens_ratio: float
+    """Mean tokens of the second over those of the first."""
+    tokens_ratio_interval: Interval
+    tokens_p: float
+    only_first_right: int
+    """Problems on which the first model was right more often."""
+    only_second_right: int
+
+
+def _p_value(difference: "np.ndarray[Any, np.dtype[np.float64]]", seed: int) -> float:
+    if not difference.any():
+        return 1.0
+    result = stats.permutation_test(
+        (difference,), np.mean, permutation_type="samples", n_resamples=PERMUTATIONS,
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(result.pvalue)
+
+
+def _ratio_interval(
+    first: "np.ndarray[Any, np.dtype[np.float64]]", second: "np.ndarray[Any, np.dtype[np.float64]]"
+) -> Interval:
+    if len(first) < 2:
+        ratio = float(second.mean() / first.mean())
+        return Interval(low=ratio, high=ratio)
+    draws = np.random.default_rng(0).integers(0, len(first), (4000, len(first)))
+    ratios = second[draws].mean(axis=1) / first[draws].mean(axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return Interval(low=float(low), high=float(high))
+
+
+def compare(benchmark: str, first: Sequence[Trace], second: Sequence[Trace]) -> Comparison:
+    """Compare two models' graded traces of one benchmark, problem by problem.
+
+    Raises:
+        DataError: They share no problem.
+    """
+    one, two = by_problem(first), by_problem(second)
+    shared = sorted(set(one.ids) & set(two.ids))
+    if not shared:
+        raise DataError(f"{benchmark}: the two runs share no problem, so they cannot be compared")
+    pick_one = [one.ids.index(i) for i in shared]
+    pick_two = [two.ids.index(i) for i in shared]
+    gain = two.correct[pick_two] - one.correct[pick_one]
+    before, after = one.tokens[pick_one], two.tokens[pick_two]
+    if not before.any():
+        raise DataError(f"{benchmark}: the first run has no token counts")
+    return Comparison(
+        benchmark=benchmark,
+        problems=len(shared),
+        accuracy_difference=float(gain.mean()),
+        accuracy_difference_interval=mean_interval(gain),
+        accuracy_p=_p_value(gain, 1),
+        tokens_ratio=float(after.mean() / before.mean()),
+        tokens_ratio_interval=_ratio_interval(before, after),
+        tokens_p=_p_value(after - before, 2),
+        only_first_right=int((gain < 0).sum()),
+        only_second_right=int((gain > 0).sum()),
+    )

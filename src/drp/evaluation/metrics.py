@@ -1,0 +1,109 @@
+"""Figures of one model on one benchmark: accuracy, tokens, truncation, loops, with intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from drp.records import Record, Trace
+from drp.text.loops import loop_period
+
+RESAMPLES = 4000
+
+
+class Interval(Record):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+class Metrics(Record):
+    """Figures of one model on one benchmark."""
+
+    benchmark: str
+    problems: int
+    runs: int
+    accuracy: float
+    """Pass@1: mean over problems of the share of right runs."""
+    accuracy_interval: Interval
+    tokens_mean: float
+    """Generated tokens per completion: thinking, tags, answer, stop; cut completions at full length."""
+    tokens_interval: Interval
+    tokens_median: float
+    tokens_p95: float
+    tokens_p99: float
+    thinking_mean: float | None
+    """Tokens up to and including the closing tag, where the engine reports them."""
+    truncated: float
+    """Share of completions cut off at the token limit; they count as wrong unless answered."""
+    unclosed: float
+    """Share whose thinking never closed."""
+    looping: float
+    """Share whose text ends on repeating one block."""
+
+
+@dataclass(frozen=True)
+class ByProblem:
+    """Per-problem means over runs, aligned: ids, accuracy and tokens, each of shape (problems,)."""
+
+    ids: tuple[str, ...]
+    correct: "np.ndarray[Any, np.dtype[np.float64]]"
+    tokens: "np.ndarray[Any, np.dtype[np.float64]]"
+
+
+def by_problem(traces: Sequence[Trace]) -> ByProblem:
+    """Average the runs of each problem; problems are the unit of all statistics."""
+    groups: dict[str, list[Trace]] = {}
+    for trace in traces:
+        groups.setdefault(trace.problem_id, []).append(trace)
+    ids = tuple(sorted(groups))
+    correct = [float(np.mean([bool(t.correct) for t in groups[i]])) for i in ids]
+    tokens = [float(np.mean([completion_tokens(t) for t in groups[i]])) for i in ids]
+    return ByProblem(ids, np.array(correct), np.array(tokens))
+
+
+def completion_tokens(trace: Trace) -> int:
+    """Return the generated tokens of a trace."""
+    return trace.usage.completion_tokens if trace.usage else 0
+
+
+def mean_interval(values: "np.ndarray[Any, np.dtype[np.float64]]", seed: int = 0) -> Interval:
+    """Return the 95 % percentile bootstrap interval of the mean over problems."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        # Nothing varies, so resampling would claim certainty: the rule of three bounds what was unseen.
+        value, slack = float(np.mean(values)), 3 / max(1, len(values))
+        if set(np.unique(values)) <= {0.0, 1.0}:
+            return Interval(low=max(0.0, value - slack), high=min(1.0, value + slack))
+        return Interval(low=value, high=value)
+    result = stats.bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed)
+    )
+    low, high = result.confidence_interval
+    return Interval(low=float(low), high=float(high))
+
+
+def measure(benchmark: str, traces: Sequence[Trace]) -> Metrics:
+    """Return the figures of graded traces of one model on one benchmark."""
+    grouped = by_problem(traces)
+    tokens = np.array([completion_tokens(t) for t in traces], dtype=float)
+    thinking = [t.usage.thinking_tokens for t in traces if t.usage and t.usage.thinking_tokens is not None]
+    loops = [loop_period(t.answer or t.thinking) is not None for t in traces]
+    return Metrics(
+        benchmark=benchmark,
+        problems=len(grouped.ids),
+        runs=round(len(traces) / max(1, len(grouped.ids))),
+        accuracy=float(grouped.correct.mean()),
+        accuracy_interval=mean_interval(grouped.correct),
+        tokens_mean=float(grouped.tokens.mean()),
+        tokens_interval=mean_interval(grouped.tokens),
+        tokens_median=float(np.median(tokens)),
+        tokens_p95=float(np.quantile(tokens, 0.95)),
+        tokens_p99=float(np.quantile(tokens, 0.99)),
+        thinking_mean=float(np.mean(thinking)) if thinking else None,
+        truncated=float(np.mean([t.finish_reason == "length" for t in traces])),
+        unclosed=float(np.mean([not t.closed for t in traces])),
+        looping=float(np.mean(loops)),
+    )

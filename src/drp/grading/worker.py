@@ -1,0 +1,35 @@
+"""The process that runs math-verify: one JSON line in, one out. Started by :mod:`drp.grading.grader`.
+
+It lives in a process of its own because hostile input can keep sympy busy without end; whoever
+waits for it kills it.
+"""
+
+import json
+import logging
+import resource
+import sys
+
+_MEMORY = 2 << 30
+
+
+def main() -> None:
+    """Answer ``[answer, gold]`` lines with ``true`` or ``false`` until the input ends."""
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    logging.disable(logging.CRITICAL)
+    from math_verify import parse, verify  # heavy: sympy
+
+    for line in sys.stdin:
+        answer, gold = json.loads(line)
+        try:
+            # Boxed on both sides: math-verify reads bare text in other ways than boxed text.
+            gold_set, answer_set = (
+                parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (gold, answer)
+            )
+            equal = bool(verify(gold_set, answer_set, timeout_seconds=None))
+        except Exception:  # sympy raises anything on odd input; none of it is an equal answer
+            equal = False
+        print(json.dumps(equal), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The pipeline: which stage needs what, which records still stand, and in which order to run."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from drp.benchmarks.registry import load_problems
+from drp.engines.base import Engine
+from drp.engines.identity import model_identity, resolve_model
+from drp.errors import DrpError, MissingExtraError, RunFolderError
+from drp.grading.grader import Grader
+from drp.recipe import Recipe, defining
+from drp.records import Problem, PrunedTrace, Trace
+from drp.report.write import write_report
+from drp.runs.folder import RunFolder, Settings, StageFolder
+from drp.runs.journal import write_atomically
+from drp.runs.stage import Progress
+from drp.stages.prune import prune_traces
+from drp.stages.sampling import sample_traces
+from drp.stages.train import choose, train_student, training_fingerprint
+from drp.text.tokens import FileTokenCounter
+
+STAGES = ("generate", "prune", "train", "evaluate", "report")
+Say = Callable[[str], None]
+
+
+class Pipeline:
+    """Runs the stages of a recipe in a run folder that this process holds.
+
+    Args:
+        recipe: The recipe.
+        run: The run folder, entered.
+        progress: Where stages report how far they are.
+        say: Prints one line for people.
+        limit: At most this many problems per problem set.
+    """
+
+    def __init__(
+        self, recipe: Recipe, run: RunFolder, progress: Progress, say: Say, limit: int | None = None
+    ) -> None:
+        self.recipe, self.run_folder, self.progress, self.say, self.limit = recipe, run, progress, say, limit
+        write_atomically(run.path / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
+
+    def run(self, *stages: str) -> None:
+        """Run the given stages, each with what it needs from earlier ones already on file."""
+        for stage in stages:
+            {
+                "generate": self.generate,
+                "prune": self.prune,
+                "train": self.train,
+                "evaluate": self.evaluate,
+                "report": self.report,
+            }[stage]()
+
+    def generate(self) -> list[Trace]:
+        """Draw the student's own traces of the training problems."""
+        settings = self.recipe.generate
+        folder = self._open("generate", self._generate_settings())
+        return self._sample(
+            folder, self._student_engine, self._training_problems(), settings.samples, settings.seed,
+        )  # fmt: skip
+
+    def prune(self) -> list[PrunedTrace]:
+        """Prune the traces on file."""
+        traces = self._wanted_traces()
+        folder = self._open("prune", self._prune_settings())
+        counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
+        with Grader() as grader:
+            return asyncio.run(
+                prune_traces(folder, traces, self.recipe.prune, grader, counter, self.progress)
+            )
+
+    def train(self) -> Path:
+        """Fine-tune the student on the accepted pruned traces on file."""
+        folder = self._open("train", self._train_settings())
+        return train_student(self.recipe, folder, self._chosen(), self.progress)
+
+    def evaluate(self) -> None:
+        """Run the student before and after on the same problems."""
+        settings = self.recipe.evaluate
+        problems = [p for s in settings.benchmarks for p in load_problems(s, self.limit)]
+        student = self.recipe.student.model
+        base = self._open("evaluate/base", self._evaluate_settings(model_identity(student)))
+        self._sample(base, lambda: self._engine(student), problems, settings.runs, settings.seed)
+        trained = self.run_folder.stage("train")
+        manifest = trained.manifest()
+        if manifest is None or not manifest.complete:
+            self.say("evaluate: no trained model yet, so only the student itself was evaluated")
+            return
+        model = str(trained.path / "model")
+        distilled = self._open(
+            "evaluate/distilled", self._evaluate_settings({"train": manifest.fingerprint})
+        )
+        self._sample(distilled, lambda: self._engine(model), problems, settings.runs, settings.seed)
+
+    def report(self) -> Path:
+        """Write the report of what is on file."""
+        path = write_report(self.run_folder.path, self.recipe.name)
+        self.say(f"report: {path}")
+        return path
+
+    # What each stage depends on.
+
+    def _generate_settings(self) -> Settings:
+        recipe = self.recipe
+        return {
+            "student": model_identity(recipe.student.model) | defining(recipe.student) | {"model": None},
+            "prompt": defining(recipe.prompt),
+            "generate": defining(recipe.generate),
+        }
+
+    def _prune_settings(self) -> Settings:
+        return {"generate": self._generate_settings(), "prune": defining(self.recipe.prune)}
+
+    def _train_settings(self) -> Settings:
+        student = model_identity(self.recipe.student.model)
+        return {
+            "student": student,
+            "prompt": defining(self.recipe.prompt),
+            "train": defining(self.recipe.train),
+            "examples": training_fingerprint(self._chosen()),
+        }
+
+    def _evaluate_settings(self, model: dict[str, str]) -> Settings:
+        return {
+            "model": model,
+            "dtype": self.recipe.student.dtype,
+            "prompt": defining(self.recipe.prompt),
+            "evaluate": defining(self.recipe.evaluate),
+        }
+
+    # What stages read.
+
+    def _training_problems(self) -> list[Problem]:
+        return [p for s in self.recipe.problems for p in load_problems(s, self.limit)]
+
+    def _wanted_traces(self) -> list[Trace]:
+        """Return the traces of the recipe's problems that stage generate has on file."""
+        folder = self._need("generate", self._generate_settings())
+        wanted = {p.id for p in self._training_problems()}
+        samples = self.recipe.generate.samples
+        return [t for t in folder.records(Trace) if t.problem_id in wanted and t.sample < samples]
+
+    def _chosen(self) -> list[PrunedTrace]:
+        folder = self._need("prune", self._prune_settings())
+        wanted = {t.id for t in self._wanted_traces()}
+        pruned = [p for p in folder.records(PrunedTrace) if p.id in wanted]
+        return choose(pruned, self.recipe.train.max_examples, self.recipe.train.seed)
+
+    def _need(self, stage: str, settings: Settings) -> StageFolder:
+        """Return the folder of an earlier stage, which must stand with the recipe's settings."""
+        manifest = self.run_folder.stage(stage).manifest()
+        if manifest is None:
+            raise RunFolderError(
+                f"{self.run_folder.path} has no {stage} stage yet: run `drp {stage}` or `drp run` first"
+            )
+        folder, changes = self.run_folder.open_stage(stage, settings)
+        if changes or not folder.records_path.exists():
+            raise RunFolderError(
+                f"stage {stage} was made with other settings ({'; '.join(changes) or 'unknown'}): "
+                f"run `drp {stage}` or `drp run` first"
+            )
+        return folder
+
+    def _open(self, stage: str, settings: Settings) -> StageFolder:
+        folder, changes = self.run_folder.open_stage(stage, settings)
+        if changes:
+            self.say(
+                f"{stage}: settings changed ({'; '.join(changes)}), so it runs again; "
+                "the earlier records are kept in superseded/"
+            )
+        return folder
+
+    # Engines.
+
+    def _sample(
+        self, folder: StageFolder, make: Callable[[], Engine], problems: list[Problem], samples: int, seed: int
+    ) -> list[Trace]:
+        settings = self.recipe.generate if folder.stage == "generate" else self.recipe.evaluate
+        with Grader() as grader:
+            return asyncio.run(
+                sample_traces(
+                    folder, make, problems,
+                    samples=samples, sampling=settings.sampling, seed=seed, prompt=self.recipe.prompt,
+                    grader=grader, progress=self.progress,
+                )
+            )  # fmt: skip
+
+    def _student_engine(self) -> Engine:
+        if self.recipe.generate.engine == "transformers":
+            return self._engine(self.recipe.student.model, self.recipe.generate.batch_size)
+        from drp.engines.openai_engine import OpenAIEngine
+
+        endpoint = self.recipe.generate.endpoint
+        return OpenAIEngine(
+            endpoint.model or self.recipe.student.model,
+            base_url=endpoint.base_url,
+            key_variable=endpoint.key_variable,
+            concurrency=endpoint.concurrency,
+            timeout_s=endpoint.timeout_s,
+        )
+
+    def _engine(self, model: str, batch_size: int | None = None) -> Engine:
+        try:
+            from drp.engines.transformers_engine import TransformersEngine
+        except ImportError as error:
+            raise MissingExtraError(str(error.name), "train") from error
+        student = self.recipe.student
+        return TransformersEngine(
+            resolve_model(model),
+            device=student.device,
+            dtype=student.dtype,
+            batch_size=batch_size or self.recipe.evaluate.batch_size,
+        )
+
+
+def prune_file(path: Path, run: RunFolder, recipe: Recipe, progress: Progress, limit: int | None) -> Any:
+    """Prune traces from a file into a run folder; returns the pruned traces and the traces.
+
+    Raises:
+        DrpError: The file is not in the documented format.
+    """
+    from drp.benchmarks.files import read_traces
+
+    traces = read_traces(path)[:limit]
+    if not traces:
+        raise DrpError(f"{path} holds no traces")
+    folder, _ = run.open_stage("prune", {"prune": defining(recipe.prune)})
+    counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
+    with Grader() as grader:
+        pruned = asyncio.run(prune_traces(folder, traces, recipe.prune, grader, counter, progress))
+    return pruned, traces

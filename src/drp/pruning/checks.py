@@ -1,0 +1,194 @@
+"""Checks: the properties a pruned trace must have, each named, each with the figures behind it."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from drp.pruning.skills import reflection_count
+from drp.pruning.statistics import kept_bytes
+from drp.records import Check, EditScript, Record
+from drp.text.answers import normalise
+from drp.text.equations import find_equations
+from drp.text.numbers import numbers_in, parse_number
+
+Grader = Callable[[str, str], bool]
+"""Whether an answer text states the gold answer: ``grader(answer, gold)``."""
+
+
+class CheckLimits(Record):
+    """Limits of the checks that compare a figure with a bound."""
+
+    max_length_ratio: float = Field(default=1.0, gt=0, le=1)
+    """Pruned characters over original characters must be below this (1: merely shorter)."""
+    min_length_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """… and at least this, so that the student's voice is not cut away."""
+    min_own_share: float = Field(default=0.5, ge=0, le=1)
+    """Least share of the pruned thinking that is the student's own bytes."""
+    min_reflection_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Least reflection words per word of the pruned thinking over that of the original."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trace next to its proposed pruned form."""
+
+    question: str
+    gold: str
+    units: Sequence[str]
+    original_answer: str
+    script: EditScript
+    thinking: str
+    answer: str
+
+    @property
+    def original(self) -> str:
+        """The original thinking."""
+        return "".join(self.units)
+
+
+def states(text: str, gold: str) -> bool:
+    """Return whether ``text`` holds the gold answer, as a number by value or else as a spelling."""
+    value = parse_number(normalise(gold))
+    if value is not None:
+        if value.denominator == 1 and abs(value) in numbers_in(text):
+            return True
+        if any(equation.value == value for equation in find_equations(text)):
+            return True
+    spelled = normalise(gold)
+    return bool(spelled) and spelled in normalise(text)
+
+
+def _answer_kept(c: Candidate, grade: Grader) -> Check:
+    in_answer = grade(c.answer, c.gold)
+    before, after = states(c.original, c.gold), states(c.thinking, c.gold)
+    passed = in_answer and (after or not before)
+    return Check(
+        name="answer_kept",
+        passed=passed,
+        figures={
+            "answer_right": in_answer,
+            "original_thinking_states_gold": before,
+            "pruned_thinking_states_gold": after,
+        },
+        detail="" if passed else f"gold {c.gold!r} is not kept",
+    )
+
+
+_PAIRS = ((r"\\\[", r"\\\]"), (r"\\\(", r"\\\)"), (r"\\begin\{", r"\\end\{"))
+_TAG = re.compile(r"</?think>|<\|[^|<>]{1,40}\|>")
+
+
+def _defects(text: str) -> list[str]:
+    found = [f"tag {match.group()}" for match in _TAG.finditer(text)]
+    for opening, closing in _PAIRS:
+        if len(re.findall(opening, text)) != len(re.findall(closing, text)):
+            found.append(f"unbalanced {opening}".replace("\\\\", "\\"))
+    if text.count("```") % 2:
+        found.append("unclosed code block")
+    if len(re.findall(r"\$\$", text)) % 2:
+        found.append("unbalanced $$")
+    return found
+
+
+def _well_formed(c: Candidate) -> Check:
+    tolerated = set(_defects(c.original))
+    found = [d for d in _defects(c.thinking) if d not in tolerated or d.startswith("tag")]
+    found += [f"{name} is empty" for name in ("thinking", "answer") if not getattr(c, name).strip()]
+    found += [f"{d} in the answer" for d in _defects(c.answer) if d.startswith("tag")]
+    return Check(
+        name="well_formed", passed=not found, figures={"defects": len(found)}, detail="; ".join(found)
+    )
+
+
+def _new_texts(c: Candidate) -> list[str]:
+    return [edit.text for edit in c.script.edits if edit.text is not None]
+
+
+def _numbers_grounded(c: Candidate) -> Check:
+    known = set(numbers_in(c.question)) | set(numbers_in(c.original))
+    strange: list[str] = []
+    total = 0
+    for text in _new_texts(c):
+        computed = {equation.value for equation in find_equations(text) if equation.holds}
+        for number in numbers_in(text):
+            total += 1
+            if number not in known and number not in computed:
+                strange.append(str(number))
+    return Check(
+        name="numbers_grounded",
+        passed=not strange,
+        figures={"numbers": total, "ungrounded": len(strange)},
+        detail=f"from nowhere: {', '.join(strange[:8])}" if strange else "",
+    )
+
+
+def _equations(c: Candidate) -> Check:
+    before, after = find_equations(c.original), find_equations(c.thinking)
+    old = {equation.key for equation in before}
+    added = [equation.key for equation in after if not equation.holds and equation.key not in old]
+    true_before = {equation.left for equation in before if equation.holds}
+    falsified = [e.key for e in after if not e.holds and e.left in true_before and e.key not in old]
+    return Check(
+        name="equations",
+        passed=not added,
+        figures={
+            "true_before": sum(e.holds for e in before),
+            "false_before": sum(not e.holds for e in before),
+            "true_after": sum(e.holds for e in after),
+            "false_after": sum(not e.holds for e in after),
+            "false_added": len(added),
+            "falsified": len(falsified),
+        },
+        detail=f"false: {', '.join(added[:5])}" if added else "",
+    )
+
+
+def _length(c: Candidate, limits: CheckLimits) -> Check:
+    before, after = len(c.original) + len(c.original_answer), len(c.thinking) + len(c.answer)
+    ratio = after / max(1, before)
+    return Check(
+        name="shorter",
+        passed=limits.min_length_ratio <= ratio < limits.max_length_ratio,
+        figures={"before": before, "after": after, "ratio": round(ratio, 4)},
+    )
+
+
+def _own_share(c: Candidate, limits: CheckLimits) -> Check:
+    own = kept_bytes(c.units, c.script)
+    share = min(1.0, own / max(1, len(c.thinking.encode())))
+    return Check(
+        name="own_share",
+        passed=share >= limits.min_own_share,
+        figures={
+            "share_of_pruned": round(share, 4),
+            "share_of_original": round(own / max(1, len(c.original.encode())), 4),
+        },
+    )
+
+
+def _reflection(c: Candidate, limits: CheckLimits) -> Check:
+    before, after = reflection_count(c.original), reflection_count(c.thinking)
+    density_before = before / max(1, len(c.original.split()))
+    density_after = after / max(1, len(c.thinking.split()))
+    few = before < 3  # a trace that hardly reflects has no habit to keep
+    ratio = density_after / density_before if density_before else 1.0
+    return Check(
+        name="reflection",
+        passed=few or ratio >= limits.min_reflection_ratio,
+        figures={"before": before, "after": after, "density_ratio": round(ratio, 4)},
+    )
+
+
+def run_checks(candidate: Candidate, grade: Grader, limits: CheckLimits) -> tuple[Check, ...]:
+    """Run every check; none stops the others."""
+    return (
+        _answer_kept(candidate, grade),
+        _well_formed(candidate),
+        _numbers_grounded(candidate),
+        _equations(candidate),
+        _length(candidate, limits),
+        _own_share(candidate, limits),
+        _reflection(candidate, limits),
+    )

@@ -1,0 +1,230 @@
+"""The recipe: one strict description of a run, read from YAML, every field with a default."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from drp.benchmarks.registry import ProblemSet
+from drp.engines.base import Sampling
+from drp.errors import RecipeError
+from drp.pruning.checks import CheckLimits
+from drp.records import Record
+from drp.teachers.rules import RulesSettings
+from drp.training.settings import TrainSettings
+
+EXECUTION: dict[str, Any] = {"execution": True}
+"""Marks a field that changes how a stage runs but not what it produces: no part of fingerprints."""
+
+
+class StudentSettings(Record):
+    """The model to shorten."""
+
+    model: str = "mini"
+    """`mini` for the embedded student, a checkpoint folder, or a hub id."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the weights; auto is bfloat16 on GPU, float32 on CPU."""
+    device: str = Field(default="auto", json_schema_extra=EXECUTION)
+    """Where it runs: auto, cpu, cuda, cuda:1 …"""
+
+
+class PromptSettings(Record):
+    """How a question becomes a prompt, in training and evaluation alike."""
+
+    system: str | None = None
+    """System message; R1 students want none."""
+    template: str = "{question}"
+    """User message; `{question}` stands for the question."""
+
+
+class EndpointSettings(Record):
+    """An OpenAI-compatible endpoint that serves the student."""
+
+    base_url: str | None = Field(default=None, json_schema_extra=EXECUTION)
+    """Its URL, such as http://localhost:8000/v1; left out: api.openai.com."""
+    model: str | None = None
+    """The model's name there; left out: the student's."""
+    key_variable: str = Field(default="OPENAI_API_KEY", json_schema_extra=EXECUTION)
+    """Environment variable that holds the key."""
+    concurrency: int = Field(default=32, ge=1, json_schema_extra=EXECUTION)
+    """Requests in flight."""
+    timeout_s: float = Field(default=600.0, gt=0, json_schema_extra=EXECUTION)
+    """Seconds after which a request is tried again."""
+
+
+class GenerateSettings(Record):
+    """Stage generate: the student's own traces."""
+
+    engine: Literal["transformers", "openai"] = "transformers"
+    """What runs the student: this process, or an endpoint."""
+    sampling: Sampling = Sampling()
+    """How traces are drawn."""
+    samples: int = Field(default=1, ge=1, json_schema_extra=EXECUTION)
+    """Traces per problem; more of them extend what is on file."""
+    seed: int = 0
+    """Seed of all traces."""
+    batch_size: int = Field(default=64, ge=1, json_schema_extra=EXECUTION)
+    """Requests decoded together by the transformers engine."""
+    endpoint: EndpointSettings = EndpointSettings()
+    """The endpoint, for engine openai."""
+
+
+class PruneSettings(Record):
+    """Stage prune: edit scripts, applied and checked."""
+
+    teacher: Literal["rules"] = "rules"
+    """Who edits the traces."""
+    rules: RulesSettings = RulesSettings()
+    """Settings of the rules teacher."""
+    checks: CheckLimits = CheckLimits()
+    """Limits of the checks a pruned trace must pass."""
+    answer: Literal["keep", "short", "teacher"] = "keep"
+    """The answer part: the student's own, one sentence with the boxed answer, or the teacher's."""
+    include_wrong: bool = False
+    """Whether traces with a wrong answer are pruned too."""
+    tokenizer: str | None = None
+    """Tokenizer that counts tokens (folder or hub id); left out: the student's."""
+
+
+class EvaluateSettings(Record):
+    """Stage evaluate: the student before and after, on the same problems."""
+
+    engine: Literal["transformers"] = "transformers"
+    """What runs the models."""
+    benchmarks: tuple[ProblemSet, ...] = Field(
+        default=(ProblemSet(benchmark="mini-gsm"), ProblemSet(benchmark="mini-math")),
+        json_schema_extra=EXECUTION,
+    )
+    """Problem sets to evaluate on; more of them extend what is on file."""
+    runs: int = Field(default=1, ge=1, json_schema_extra=EXECUTION)
+    """Seeded runs per problem; Pass@1 is their mean. The paper uses 5."""
+    sampling: Sampling = Sampling()
+    """How answers are drawn."""
+    seed: int = 1
+    """Seed of the first run."""
+    batch_size: int = Field(default=64, ge=1, json_schema_extra=EXECUTION)
+    """Requests decoded together."""
+
+
+class Recipe(Record):
+    """A whole run."""
+
+    name: str = "run"
+    """Name shown in the report."""
+    student: StudentSettings = StudentSettings()
+    prompt: PromptSettings = PromptSettings()
+    problems: tuple[ProblemSet, ...] = Field(
+        default=(ProblemSet(benchmark="mini-gsm", split="train", count=320),), json_schema_extra=EXECUTION
+    )
+    """Training problems; more of them extend what is on file."""
+    generate: GenerateSettings = GenerateSettings()
+    prune: PruneSettings = PruneSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+
+def defining(settings: BaseModel) -> dict[str, Any]:
+    """Return the fields that define results, as JSON values: execution-only fields are left out."""
+    found: dict[str, Any] = {}
+    for name, info in type(settings).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("execution"):
+            continue
+        value = getattr(settings, name)
+        found[name] = defining(value) if isinstance(value, BaseModel) else _plain(value)
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple | list):
+        return [defining(v) if isinstance(v, BaseModel) else _plain(v) for v in value]  # type: ignore[misc]
+    return str(value) if isinstance(value, Path) else value
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``key.sub=value`` overrides, whose values are YAML.
+
+    Raises:
+        RecipeError: The file or an override is malformed, or names an unknown field.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        if not path.exists():
+            raise RecipeError(f"no such recipe: {path}")
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{path} is not YAML: {error}") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise RecipeError(f"{path}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
+        data = loaded or {}
+    for override in overrides:
+        _override(data, override)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        where = str(path) if path else "the overrides"
+        lines = [_explain(detail) for detail in error.errors()]
+        raise RecipeError(f"{where}:\n  " + "\n  ".join(lines)) from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise RecipeError(f"cannot read the override {override!r}; write it as section.field=value")
+    *parents, last = key.split(".")
+    place: Any = data
+    for part in parents:
+        place = place[int(part)] if isinstance(place, list) and part.isdigit() else place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise RecipeError(f"cannot set {key}: {part} is a plain value, not a section")
+    try:
+        parsed = yaml.safe_load(value)
+        if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
+            parsed = float(parsed) if _is_float(parsed) else parsed
+    except yaml.YAMLError as error:
+        raise RecipeError(f"cannot read the value of {override!r}: {error}") from error
+    if isinstance(place, list):
+        place[int(last)] = parsed
+    else:
+        place[last] = parsed
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the settings class that a validation error's location lies in."""
+    current: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return None
+        info = current.model_fields.get(part)
+        if info is None:
+            return current
+        current = info.annotation
+        inner = [a for a in get_args(current) if isinstance(a, type) and issubclass(a, BaseModel)]
+        current = inner[0] if inner else current
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _explain(detail: Mapping[str, Any]) -> str:
+    location = detail["loc"]
+    name = ".".join(map(str, location))
+    if detail["type"] != "extra_forbidden":
+        return f"{name}: {detail['msg']} (got {detail['input']!r})"
+    model = _model_at(location[:-1])
+    known = list(model.model_fields) if model else []
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"{name}: unknown field; {hint}"

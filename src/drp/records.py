@@ -1,0 +1,203 @@
+"""The records that travel between stages: frozen, strict, identified by their content."""
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Record(BaseModel):
+    """Base of every record: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def content_id(kind: str, *parts: object) -> str:
+    """Return ``kind-`` followed by 16 hex digits of the SHA-256 of ``parts`` as JSON."""
+    payload = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    return f"{kind}-{hashlib.sha256(payload.encode()).hexdigest()[:16]}"
+
+
+class Problem(Record):
+    """A question with its gold answer."""
+
+    id: str = ""
+    """Content hash of question and gold answer; filled in when left empty."""
+    question: str
+    gold: str
+    """The normalised final answer alone, without working."""
+    benchmark: str = ""
+    split: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_id(cls, data: object) -> object:
+        if isinstance(data, dict) and not data.get("id"):
+            return {**data, "id": content_id("problem", data.get("question"), data.get("gold"))}
+        return data
+
+
+class Usage(Record):
+    """Token counts of one completion, by the student's tokenizer or as the endpoint reports them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """All generated tokens: thinking, tags, answer and the stop token."""
+    thinking_tokens: int | None = None
+    """Generated tokens up to and including the closing tag; ``None`` where not reported."""
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Generated tokens after the closing tag, or ``None`` where not known."""
+        if self.thinking_tokens is None:
+            return None
+        return self.completion_tokens - self.thinking_tokens
+
+
+FinishReason = Literal["stop", "length", "content_filter"]
+
+
+class Completion(Record):
+    """What an engine returned for one request."""
+
+    thinking: str
+    answer: str
+    closed: bool
+    """Whether the thinking was closed (``</think>`` came)."""
+    finish_reason: FinishReason
+    usage: Usage = Usage()
+
+
+class Trace(Record):
+    """A completion with thinking, next to the problem it answers."""
+
+    id: str
+    problem_id: str
+    question: str
+    gold: str
+    benchmark: str = ""
+    split: str = ""
+    model: str = ""
+    sample: int = 0
+    """Which of the samples of this problem (0-based)."""
+    thinking: str
+    answer: str
+    closed: bool
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    correct: bool | None = None
+    """Whether the answer equals the gold answer under the grader; ``None`` before grading."""
+    source_id: str | None = None
+    """The identifier the trace had in the file it was imported from."""
+
+
+class Failure(Record):
+    """Something that did not work out, kept with all that is known about it."""
+
+    id: str
+    """Identity of the item that failed, as in the stage's wanted list."""
+    stage: str
+    kind: str
+    """A short stable word for counting: ``timeout``, ``excluded_wrong``, ``invalid_script`` …"""
+    message: str
+    raw: str | None = None
+    """The raw text that led to the failure, where there is one."""
+    retry: bool = False
+    """Whether the same command again should try this item again."""
+
+
+Action = Literal["keep", "delete", "rewrite", "merge"]
+
+
+class Edit(Record):
+    """One action on a run of units ``first..last`` (0-based, inclusive)."""
+
+    first: int = Field(ge=0)
+    last: int = Field(ge=0)
+    action: Action
+    skills: tuple[str, ...] = Field(min_length=1)
+    """The functional skill of each step covered: one, or one per step merged."""
+    text: str | None = None
+    """The new text of a rewrite or merge; ``None`` otherwise."""
+    reason: str | None = None
+    """Why the step goes, for a delete; optional elsewhere."""
+    borders: tuple[int, ...] = ()
+    """For a merge: the first unit of each step after the first, so that steps can be told apart."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Edit":
+        if self.last < self.first:
+            raise ValueError(f"edit ends at unit {self.last} before it starts at {self.first}")
+        if self.action in ("rewrite", "merge") and not (self.text and self.text.strip()):
+            raise ValueError(f"{self.action} of units {self.first}-{self.last} carries no text")
+        if self.action in ("keep", "delete") and self.text is not None:
+            raise ValueError(f"{self.action} of units {self.first}-{self.last} must not carry text")
+        if self.action == "delete" and not self.reason:
+            raise ValueError(f"delete of units {self.first}-{self.last} gives no reason")
+        if self.action == "merge":
+            inside = all(self.first < border <= self.last for border in self.borders)
+            if not self.borders or not inside or list(self.borders) != sorted(set(self.borders)):
+                raise ValueError(
+                    f"merge of units {self.first}-{self.last} must span two or more adjacent steps; "
+                    f"borders {list(self.borders)} do not divide it"
+                )
+        elif self.borders:
+            raise ValueError(f"{self.action} of units {self.first}-{self.last} has merge borders")
+        return self
+
+
+class EditScript(Record):
+    """The edits of one trace, in order, covering every unit exactly once."""
+
+    units: int = Field(ge=0)
+    """Number of units of the thinking."""
+    edits: tuple[Edit, ...]
+    answer: str | None = None
+    """The new answer part, or ``None`` to keep the trace's own."""
+
+    @model_validator(mode="after")
+    def _partition(self) -> "EditScript":
+        expected = 0
+        for edit in self.edits:
+            if edit.first != expected:
+                what = "overlap at" if edit.first < expected else "leave out"
+                raise ValueError(f"edits {what} unit {min(edit.first, expected)}")
+            expected = edit.last + 1
+        if expected != self.units:
+            raise ValueError(f"edits cover {expected} of {self.units} units")
+        return self
+
+
+class Check(Record):
+    """One property a pruned trace must have, with the figures behind the verdict."""
+
+    name: str
+    passed: bool
+    figures: dict[str, float] = {}
+    detail: str = ""
+
+
+class PrunedTrace(Record):
+    """The outcome of pruning one trace: script, text, checks and verdict."""
+
+    id: str
+    """The trace's own id: one trace gives one pruned trace per run."""
+    problem_id: str
+    question: str
+    gold: str
+    benchmark: str = ""
+    teacher: str
+    original_thinking: str
+    original_answer: str
+    thinking: str
+    answer: str
+    script: EditScript
+    checks: tuple[Check, ...]
+    accepted: bool
+    reason: str | None = None
+    """Why a trace was not accepted: the names of the failed checks."""
+    tokens_before: int
+    tokens_after: int
+    """Thinking and answer, counted by the run's tokenizer."""
+    source_id: str | None = None

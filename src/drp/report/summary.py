@@ -1,0 +1,146 @@
+"""What a run folder amounts to: read from its files alone, without torch."""
+
+from pathlib import Path
+
+from drp.evaluation.comparison import Comparison, compare
+from drp.evaluation.metrics import Metrics, measure
+from drp.pruning.statistics import action_counts, skill_counts
+from drp.records import PrunedTrace, Record, Trace
+from drp.runs.folder import StageFolder
+
+
+class PruneSummary(Record):
+    """Figures of a prune stage."""
+
+    traces: int
+    accepted: int
+    dropped: dict[str, int]
+    """Failed checks and how many traces failed on them."""
+    excluded: dict[str, int]
+    """Traces left out before pruning, by kind."""
+    tokens_before: float
+    """Mean over accepted traces."""
+    tokens_after: float
+    own_share: float
+    """Share of the accepted pruned thinking that is the student's own bytes, mean."""
+    kept_share: float
+    """Share of the original thinking's bytes that were kept, mean over accepted traces."""
+    actions: dict[str, int]
+    steps_per_trace: float
+    skills: dict[str, int]
+
+
+class TierSummary(Record):
+    """Before and after on one benchmark."""
+
+    benchmark: str
+    base: Metrics
+    distilled: Metrics | None = None
+    comparison: Comparison | None = None
+
+
+class RunSummary(Record):
+    """Everything a report shows in figures."""
+
+    name: str
+    prune: PruneSummary | None = None
+    tiers: tuple[TierSummary, ...] = ()
+    learnability: dict[str, float] | None = None
+    train_counts: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    protocol: dict[str, object] = {}
+
+
+def summarise_prune(folder: StageFolder, pruned: list[PrunedTrace] | None = None) -> PruneSummary | None:
+    """Return the figures of a prune stage, or ``None`` where there is none."""
+    if folder.manifest() is None:
+        return None
+    pruned = folder.records(PrunedTrace) if pruned is None else pruned
+    accepted = [p for p in pruned if p.accepted]
+    failures = {f.id: f.kind for f in folder.failures()}
+    excluded: dict[str, int] = {}
+    for kind in failures.values():
+        excluded[kind] = excluded.get(kind, 0) + 1
+    dropped: dict[str, int] = {}
+    for trace in pruned:
+        for name in (trace.reason or "").split(", ") if not trace.accepted else []:
+            dropped[name] = dropped.get(name, 0) + 1
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values) if values else 0.0
+
+    def share(trace: PrunedTrace, figure: str) -> float:
+        return next(c.figures[figure] for c in trace.checks if c.name == "own_share")
+
+    scripts = [p.script for p in accepted]
+    steps = sum(skill_counts(scripts).values())
+    return PruneSummary(
+        traces=len(pruned) + len(failures),
+        accepted=len(accepted),
+        dropped=dropped,
+        excluded=excluded,
+        tokens_before=mean([p.tokens_before for p in accepted]),
+        tokens_after=mean([p.tokens_after for p in accepted]),
+        own_share=mean([share(p, "share_of_pruned") for p in accepted]),
+        kept_share=mean([share(p, "share_of_original") for p in accepted]),
+        actions=dict(action_counts(scripts)),
+        steps_per_trace=steps / max(1, len(scripts)),
+        skills=dict(skill_counts(scripts).most_common()),
+    )
+
+
+def by_benchmark(traces: list[Trace]) -> dict[str, list[Trace]]:
+    """Group traces by benchmark, in order of appearance."""
+    groups: dict[str, list[Trace]] = {}
+    for trace in traces:
+        groups.setdefault(trace.benchmark, []).append(trace)
+    return groups
+
+
+def tier_order(name: str) -> tuple[int, str]:
+    """Sort key: the mini tiers from easy to hard, then others by name."""
+    tiers = ("mini-gsm", "mini-math", "mini-amc", "mini-aime")
+    return (tiers.index(name) if name in tiers else len(tiers), name)
+
+
+def summarise(path: Path, name: str) -> RunSummary:
+    """Return the figures of a run folder, as far as its stages got."""
+    def stage(stage_name: str) -> StageFolder:
+        return StageFolder(path / stage_name, stage_name)
+
+    base = by_benchmark(stage("evaluate/base").records(Trace))
+    after = by_benchmark(stage("evaluate/distilled").records(Trace))
+    tiers = [
+        TierSummary(
+            benchmark=benchmark,
+            base=measure(benchmark, base[benchmark]),
+            distilled=measure(benchmark, after[benchmark]) if benchmark in after else None,
+            comparison=compare(benchmark, base[benchmark], after[benchmark]) if benchmark in after else None,
+        )
+        for benchmark in sorted(base, key=tier_order)
+    ]
+    manifests = {
+        s: m
+        for s in ("generate", "prune", "train", "evaluate/base", "evaluate/distilled")
+        if (m := stage(s).manifest())
+    }
+    learnability = path / "train" / "learnability.json"
+    trained = manifests.get("train")
+    evaluated = manifests.get("evaluate/base")
+    return RunSummary(
+        name=name,
+        prune=summarise_prune(stage("prune")),
+        tiers=tuple(tiers),
+        learnability=_floats(learnability) if learnability.exists() else None,
+        train_counts=trained.counts if trained and trained.complete else {},
+        seconds={s: m.seconds for s, m in manifests.items()},
+        versions=next(iter(manifests.values())).versions if manifests else {},
+        protocol=dict(evaluated.settings) if evaluated else {},
+    )
+
+
+def _floats(path: Path) -> dict[str, float]:
+    import json
+
+    return {k: float(v) for k, v in json.loads(path.read_text()).items()}

@@ -1,0 +1,163 @@
+"""Numbers and tables as text, shared by the terminal, Markdown and HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drp.evaluation.metrics import Interval, Metrics
+from drp.report.summary import PruneSummary, RunSummary, TierSummary
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of plain strings."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def bracket(interval: Interval, scale: float = 1.0, digits: int = 1) -> str:
+    """Return an interval as ``[low, high]``."""
+    return f"[{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
+
+
+def _points(tier: TierSummary) -> str:
+    if tier.comparison is None:
+        return "–"
+    c = tier.comparison
+    return f"{100 * c.accuracy_difference:+.1f} {bracket(c.accuracy_difference_interval, 100)}"
+
+
+def _saving(tier: TierSummary) -> str:
+    if tier.comparison is None:
+        return "–"
+    low, high = tier.comparison.tokens_ratio_interval.low, tier.comparison.tokens_ratio_interval.high
+    return f"{100 * (tier.comparison.tokens_ratio - 1):+.0f} % [{100 * (low - 1):.0f}, {100 * (high - 1):.0f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def before_after(summary: RunSummary) -> Table:
+    """Return accuracy and tokens per tier before and after, with paired differences."""
+    rows: list[tuple[str, ...]] = []
+    for tier in summary.tiers:
+        after, compared = tier.distilled, tier.comparison
+        rows.append(
+            (
+                tier.benchmark,
+                f"{tier.base.problems} × {tier.base.runs}",
+                percent(tier.base.accuracy),
+                percent(after.accuracy) if after else "–",
+                _points(tier),
+                _p(compared.accuracy_p) if compared else "–",
+                f"{tier.base.tokens_mean:.0f}",
+                f"{after.tokens_mean:.0f}" if after else "–",
+                _saving(tier),
+            )
+        )
+    return Table(
+        "Before and after",
+        ("benchmark", "n × runs", "accuracy", "→", "difference, points", "p", "tokens", "→", "change"),
+        tuple(rows),
+        "Pass@1 over the runs; differences paired by problem with 95 % bootstrap intervals; p from a "
+        "paired permutation test on accuracy.",
+    )
+
+
+def _row(tier: str, name: str, m: Metrics) -> tuple[str, ...]:
+    thinking = f"{m.thinking_mean:.0f}" if m.thinking_mean is not None else "–"
+    return (
+        tier, name, f"{percent(m.accuracy)} {bracket(m.accuracy_interval, 100)}",
+        f"{m.tokens_mean:.0f} {bracket(m.tokens_interval, digits=0)}", thinking,
+        f"{m.tokens_median:.0f}", f"{m.tokens_p95:.0f}", f"{m.tokens_p99:.0f}",
+        percent(m.truncated), percent(m.unclosed), percent(m.looping),
+    )  # fmt: skip
+
+
+def details(summary: RunSummary) -> Table:
+    """Return all figures of each model on each tier."""
+    rows = [
+        _row(tier.benchmark, name, metrics)
+        for tier in summary.tiers
+        for name, metrics in (("base", tier.base), ("distilled", tier.distilled))
+        if metrics
+    ]
+    return Table(
+        "Tokens, tails and failures",
+        ("benchmark", "model", "accuracy", "tokens, mean", "thinking", "median", "p95", "p99",
+         "truncated", "unclosed", "looping"),
+        tuple(rows),
+        "Tokens are counted from generated ids. Truncated completions count at full length and, unless "
+        "answered before, as wrong.",
+    )  # fmt: skip
+
+
+def pruning(summary: PruneSummary, title: str = "Pruning") -> Table:
+    """Return the figures of a prune stage, one a row."""
+    change = summary.tokens_after / summary.tokens_before - 1 if summary.tokens_before else 0.0
+    rows = [
+        ("traces", str(summary.traces)),
+        ("accepted", f"{summary.accepted} ({percent(summary.accepted / max(1, summary.traces))})"),
+        ("left out before pruning", _counts(summary.excluded, "excluded_")),
+        ("dropped by a check", _counts(summary.dropped)),
+        ("tokens, mean of accepted", f"{summary.tokens_before:.0f} → {summary.tokens_after:.0f} ({100 * change:+.0f} %)"),
+        ("own bytes in the pruned thinking", percent(summary.own_share)),
+        ("own bytes kept of the original", percent(summary.kept_share)),
+        ("actions", _counts(summary.actions)),
+        ("steps a trace", f"{summary.steps_per_trace:.1f}"),
+    ]  # fmt: skip
+    return Table(title, ("figure", "value"), tuple(rows))
+
+
+def training(summary: RunSummary) -> Table | None:
+    """Return the figures of training, or ``None`` where there was none."""
+    if not summary.train_counts:
+        return None
+    counts = summary.train_counts
+    rows = [("examples", str(counts.get("examples", 0))), ("optimizer steps", str(counts.get("steps", 0)))]
+    if counts.get("over_length"):
+        rows.append(("left out, over the length limit", str(counts["over_length"])))
+    rows.append(("seconds", f"{summary.seconds.get('train', 0):.0f}"))
+    if summary.learnability:
+        figures = summary.learnability
+        rows.append((
+            "learnability: NLL per token under the base, own trace → pruned",
+            f"{figures['own_trace']:.3f} → {figures['pruned']:.3f} nats (n = {figures['examples']:.0f})",
+        ))  # fmt: skip
+    return Table("Training", ("figure", "value"), tuple(rows))
+
+
+def tables(summary: RunSummary) -> list[Table]:
+    """Return all tables a run has figures for."""
+    found: list[Table] = []
+    if summary.tiers:
+        found += [before_after(summary), details(summary)]
+    if summary.prune:
+        found.append(pruning(summary.prune))
+    trained = training(summary)
+    return [*found, trained] if trained else found
+
+
+def markdown(table: Table) -> str:
+    """Return a table as GitHub Markdown."""
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    body = [line(table.head), line(["---"] * len(table.head)), *map(line, table.rows)]
+    note = f"\n\n{table.note}" if table.note else ""
+    return f"## {table.title}\n\n" + "\n".join(body) + note
+
+
+def _counts(counts: dict[str, int], strip: str = "") -> str:
+    if not counts:
+        return "none"
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name.removeprefix(strip)} {count}" for name, count in ranked)

@@ -1,0 +1,85 @@
+"""Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from drp.pruning.apply import apply_script
+from drp.records import PrunedTrace, Trace
+from drp.report import text
+from drp.report.histogram import histogram_html
+from drp.report.summary import RunSummary, by_benchmark, summarise, tier_order
+from drp.runs.folder import StageFolder
+from drp.runs.journal import write_atomically
+from drp.text.units import split_units
+
+SHOWN = 10
+
+
+def write_report(run: Path, name: str) -> Path:
+    """Write ``report.md``, ``report.html`` and ``summary.json``; return the HTML's path."""
+    summary = summarise(run, name)
+    folder = run / "report"
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / "summary.json", summary.model_dump_json(indent=1) + "\n")
+    write_atomically(folder / "report.md", report_markdown(summary))
+    write_atomically(folder / "report.html", _html(run, summary))
+    return folder / "report.html"
+
+
+def protocol_line(summary: RunSummary) -> str:
+    """Return the evaluation protocol in one line, so that no figure stands without it."""
+    settings: Any = summary.protocol.get("evaluate", {})
+    sampling = settings.get("sampling") if isinstance(settings, dict) else None
+    if not sampling:
+        return "No evaluation yet."
+    return (
+        f"Protocol: temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
+        f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template."
+    )
+
+
+def report_markdown(summary: RunSummary) -> str:
+    """Return the report as Markdown."""
+    parts = [f"# {summary.name}", protocol_line(summary)]
+    parts += [text.markdown(table) for table in text.tables(summary)]
+    versions = ", ".join(f"{k} {v}" for k, v in summary.versions.items())
+    return "\n\n".join([*parts, f"Made with {versions}."]) + "\n"
+
+
+def _shown_traces(run: Path) -> list[dict[str, Any]]:
+    """Return the first accepted traces, then dropped ones, as coloured steps."""
+    pruned = StageFolder(run / "prune", "prune").records(PrunedTrace)
+    ranked = [p for p in pruned if p.accepted] + [p for p in pruned if not p.accepted]
+    shown: list[dict[str, Any]] = []
+    for trace in ranked[:SHOWN]:
+        units = split_units(trace.original_thinking)
+        steps = [
+            {
+                "action": edit.action,
+                "skills": " + ".join(edit.skills),
+                "before": "".join(units[edit.first : edit.last + 1]),
+                "after": edit.text,
+                "reason": edit.reason,
+            }
+            for edit in trace.script.edits
+        ]
+        shown.append({"trace": trace, "steps": steps, "pruned": apply_script(units, trace.script)})
+    return shown
+
+
+def _html(run: Path, summary: RunSummary) -> str:
+    environment = Environment(loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"]))
+    before = by_benchmark(StageFolder(run / "evaluate/base", "evaluate/base").records(Trace))
+    after = by_benchmark(StageFolder(run / "evaluate/distilled", "evaluate/distilled").records(Trace))
+    chart = histogram_html(before, after, sorted(before, key=tier_order))
+    return environment.get_template("report.html.jinja").render(
+        summary=summary,
+        protocol=protocol_line(summary),
+        tables=text.tables(summary),
+        chart=chart,
+        traces=_shown_traces(run),
+        versions=json.dumps(summary.versions),
+    )

@@ -1,0 +1,111 @@
+"""Stage prune: every trace ends as a pruned trace with its checks, or as a failure with its reason."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from pydantic import ValidationError
+
+from drp.errors import DrpError
+from drp.grading.grader import Grader
+from drp.pruning.apply import apply_script
+from drp.pruning.checks import Candidate, run_checks
+from drp.recipe import PruneSettings
+from drp.records import EditScript, Failure, PrunedTrace, Trace
+from drp.runs.folder import StageFolder
+from drp.runs.stage import Progress, run_stage
+from drp.teachers.base import Teacher
+from drp.teachers.rules import RulesTeacher
+from drp.text.answers import final_answer
+from drp.text.thinking import join_thinking
+from drp.text.tokens import TokenCounter
+from drp.text.units import split_units
+
+
+def make_teacher(settings: PruneSettings) -> Teacher:
+    """Return the teacher a recipe names."""
+    return RulesTeacher(settings.rules)
+
+
+def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, str] | None:
+    """Return why a trace is not worth pruning, as kind and message, or ``None``."""
+    if not trace.closed:
+        return "unclosed", "the thinking never closed"
+    if not trace.thinking.strip():
+        return "no_thinking", "the trace has no thinking to prune"
+    if not trace.answer.strip():
+        return "no_answer", "the trace has no answer part"
+    correct = trace.correct if trace.correct is not None else grader.is_correct(trace.answer, trace.gold)
+    if not correct and not include_wrong:
+        stated = final_answer(trace.answer)
+        return "wrong_answer", f"the answer {stated!r} is not the gold answer {trace.gold!r}"
+    return None
+
+
+def new_answer(trace: Trace, script: EditScript, policy: str) -> str:
+    """Return the answer part of a pruned trace under an answer policy."""
+    if policy == "teacher" and script.answer:
+        return script.answer
+    if policy == "short":
+        return f"The answer is \\boxed{{{final_answer(trace.answer)}}}."
+    return trace.answer
+
+
+async def prune_trace(
+    trace: Trace, teacher: Teacher, settings: PruneSettings, grader: Grader, count: TokenCounter
+) -> PrunedTrace | Failure:
+    """Prune one trace; whatever goes wrong becomes a failure with its reason."""
+    excluded = exclusion(trace, grader, settings.include_wrong)
+    if excluded:
+        kind, message = excluded
+        return Failure(id=trace.id, stage="prune", kind=f"excluded_{kind}", message=message)
+    units = split_units(trace.thinking)
+    try:
+        script = await teacher.prune(trace, units)
+        thinking = apply_script(units, script)
+    except (DrpError, ValidationError) as error:
+        return Failure(id=trace.id, stage="prune", kind="invalid_script", message=str(error)[:2000])
+    answer = new_answer(trace, script, settings.answer)
+    candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
+    checks = run_checks(candidate, grader.is_correct, settings.checks)
+    failed = [check.name for check in checks if not check.passed]
+    if settings.include_wrong and "answer_kept" in failed and trace.correct is False:
+        failed.remove("answer_kept")
+    return PrunedTrace(
+        id=trace.id,
+        problem_id=trace.problem_id,
+        question=trace.question,
+        gold=trace.gold,
+        benchmark=trace.benchmark,
+        teacher=teacher.name,
+        original_thinking=trace.thinking,
+        original_answer=trace.answer,
+        thinking=thinking,
+        answer=answer,
+        script=script,
+        checks=checks,
+        accepted=not failed,
+        reason=", ".join(failed) or None,
+        tokens_before=count(join_thinking(trace.thinking, trace.answer)),
+        tokens_after=count(join_thinking(thinking, answer)),
+        source_id=trace.source_id,
+    )
+
+
+async def prune_traces(
+    folder: StageFolder,
+    traces: Sequence[Trace],
+    settings: PruneSettings,
+    grader: Grader,
+    count: TokenCounter,
+    progress: Progress,
+) -> list[PrunedTrace]:
+    """Prune all traces into a stage folder, resuming what is on file."""
+    teacher = make_teacher(settings)
+
+    async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
+        for trace in traces:
+            if trace.id in owed:
+                yield await prune_trace(trace, teacher, settings, grader, count)
+
+    return await run_stage(folder, PrunedTrace, traces, work, progress)
+
+

@@ -1,0 +1,91 @@
+"""Sampling traces of problems with an engine: the common part of generate and evaluate."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from drp.engines.base import Engine, Message, Request, Sampling, request_seed
+from drp.grading.grader import Grader
+from drp.recipe import PromptSettings
+from drp.records import Completion, Failure, Problem, Trace, content_id
+from drp.runs.folder import StageFolder
+from drp.runs.stage import Progress, run_stage
+
+
+def prompt_messages(prompt: PromptSettings, question: str) -> tuple[Message, ...]:
+    """Return the chat messages that ask a question."""
+    user = Message(role="user", content=prompt.template.replace("{question}", question))
+    if prompt.system is None:
+        return (user,)
+    return (Message(role="system", content=prompt.system), user)
+
+
+async def sample_traces(
+    folder: StageFolder,
+    make_engine: Callable[[], Engine],
+    problems: Sequence[Problem],
+    *,
+    samples: int,
+    sampling: Sampling,
+    seed: int,
+    prompt: PromptSettings,
+    grader: Grader,
+    progress: Progress,
+) -> list[Trace]:
+    """Draw ``samples`` graded traces of every problem, resuming what is on file.
+
+    The engine is only made where something is owed.
+    """
+    requests: list[Request] = []
+    origin: dict[str, tuple[Problem, int]] = {}
+    for problem in problems:
+        for sample in range(samples):
+            identity = content_id("trace", problem.id, sample)
+            if identity in origin:
+                continue
+            origin[identity] = (problem, sample)
+            requests.append(
+                Request(
+                    id=identity,
+                    messages=prompt_messages(prompt, problem.question),
+                    sampling=sampling,
+                    seed=request_seed(seed, identity),
+                )
+            )
+
+    async def work(owed: set[str]) -> AsyncIterator[Trace | Failure]:
+        engine = make_engine()
+        try:
+            batches = [b for b in engine.batches(requests) if any(r.id in owed for r in b)]
+            async for reply in engine.complete(batches):
+                if isinstance(reply.outcome, Failure):
+                    yield reply.outcome.model_copy(update={"stage": folder.stage})
+                else:
+                    problem, sample = origin[reply.id]
+                    yield _trace(reply.id, problem, sample, reply.outcome, engine.name, grader)
+        finally:
+            await engine.close()
+
+    return await run_stage(
+        folder, Trace, requests, work, progress, lambda t: t.usage.completion_tokens if t.usage else 0
+    )
+
+
+def _trace(
+    identity: str, problem: Problem, sample: int, completion: Completion, model: str, grader: Grader
+) -> Trace:
+    graded = completion.closed or bool(completion.answer)
+    return Trace(
+        id=identity,
+        problem_id=problem.id,
+        question=problem.question,
+        gold=problem.gold,
+        benchmark=problem.benchmark,
+        split=problem.split,
+        model=model,
+        sample=sample,
+        thinking=completion.thinking,
+        answer=completion.answer,
+        closed=completion.closed,
+        finish_reason=completion.finish_reason,
+        usage=completion.usage,
+        correct=graded and grader.is_correct(completion.answer, problem.gold),
+    )

@@ -1,0 +1,31 @@
+"""Thinking tags: splitting generated text into thinking and answer, and joining them again."""
+
+OPEN, CLOSE = "<think>", "</think>"
+
+
+def split_thinking(text: str, *, opened: bool) -> tuple[str, str, bool]:
+    """Split generated text into thinking, answer and whether the thinking was closed.
+
+    Args:
+        text: What the model generated.
+        opened: Whether the prompt already ended with the opening tag, as R1's template does. A
+            repeated opening tag at the very start is dropped in either case.
+
+    Returns:
+        Thinking and answer, both stripped at their ends, and ``closed``. Text without any tag
+        counts as answer unless the tag was opened by the prompt.
+    """
+    body = text.lstrip()
+    if body.startswith(OPEN):
+        body, opened = body[len(OPEN) :], True
+    thinking, tag, answer = body.partition(CLOSE)
+    if tag:
+        return thinking.strip(), answer.strip(), True
+    if opened:
+        return body.strip(), "", False
+    return "", body.strip(), False
+
+
+def join_thinking(thinking: str, answer: str) -> str:
+    """Return the response that follows a prompt ending in ``<think>\\n``."""
+    return f"{thinking.strip()}\n{CLOSE}\n\n{answer.strip()}"

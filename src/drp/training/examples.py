@@ -1,0 +1,70 @@
+"""Training examples: prompt by the chat template, trace appended by hand, loss on the response only.
+
+R1-style templates cut the thinking out of assistant turns, so rendering a whole conversation
+through them would train on answers alone. Here the template renders the prompt, with its pre-filled
+opening tag if it has one, and the response is appended as text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drp.errors import TrainingError
+from drp.text.thinking import OPEN, join_thinking
+
+
+@dataclass(frozen=True)
+class Example:
+    """One tokenised training example."""
+
+    id: str
+    input_ids: list[int]
+    prompt_length: int
+    """The first ``prompt_length`` tokens carry no loss; the rest, the stop token included, do."""
+
+    @property
+    def labels(self) -> list[int]:
+        """The token ids where the loss counts, -100 elsewhere."""
+        return [-100] * self.prompt_length + self.input_ids[self.prompt_length :]
+
+
+def render_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+    """Return the text of a prompt, up to where the student starts to write."""
+    return str(
+        tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    )
+
+
+def render_response(prompt: str, thinking: str, answer: str) -> str:
+    """Return the response text without the stop token; never doubles the opening tag."""
+    body = join_thinking(thinking, answer)
+    return body if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n{body}"
+
+
+def build_example(
+    tokenizer: Any, id_: str, messages: Sequence[dict[str, str]], thinking: str, answer: str
+) -> Example:
+    """Tokenise one example.
+
+    Prompt and response are tokenised apart, so that the ids of the prompt are exactly those seen at
+    generation, and the stop token is appended as an id.
+
+    Raises:
+        TrainingError: The tokenizer has no end token, without which the student would learn never
+            to stop.
+    """
+    stop = tokenizer.eos_token_id
+    if stop is None:
+        raise TrainingError("the student's tokenizer has no eos_token; set one in its tokenizer_config.json")
+    prompt = render_prompt(tokenizer, messages)
+    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    response = render_response(prompt, thinking, answer)
+    response_ids = tokenizer(response, add_special_tokens=False)["input_ids"]
+    return Example(id_, [*prompt_ids, *response_ids, stop], len(prompt_ids))
+
+
+def within_limit(examples: Sequence[Example], max_length: int) -> tuple[list[Example], list[Example]]:
+    """Split examples into those of at most ``max_length`` tokens and the longer ones."""
+    fitting = [example for example in examples if len(example.input_ids) <= max_length]
+    longer = [example for example in examples if len(example.input_ids) > max_length]
+    return fitting, longer

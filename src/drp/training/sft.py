@@ -1,0 +1,141 @@
+"""Supervised fine-tuning with a LoRA adapter, by TRL and PEFT; adapter and merged model are saved."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from drp.engines.transformers_engine import pick_device
+from drp.errors import TrainingError
+from drp.training.examples import Example
+from drp.training.settings import TrainSettings
+
+Listener = Callable[[int, int, dict[str, float]], None]
+"""Told about every logged step: step, total steps, figures."""
+
+
+class _Log(TrainerCallback):
+    def __init__(self, listen: Listener) -> None:
+        self.listen = listen
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            figures = {k: float(logs[k]) for k in ("loss", "learning_rate", "grad_norm", "epoch") if k in logs}
+            self.listen(int(state.global_step), int(state.max_steps), figures)
+
+
+def _config(settings: TrainSettings, work: Path, device: torch.device) -> SFTConfig:
+    device_batch = min(settings.device_batch, settings.effective_batch)
+    while settings.effective_batch % device_batch:
+        device_batch -= 1
+    gpu = device.type == "cuda"
+    return SFTConfig(
+        output_dir=str(work),
+        per_device_train_batch_size=device_batch,
+        gradient_accumulation_steps=settings.effective_batch // device_batch,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup,
+        num_train_epochs=settings.epochs,
+        weight_decay=settings.weight_decay,
+        max_length=None,  # lengths were checked before; nothing may be cut silently here
+        packing=False,
+        gradient_checkpointing=gpu,
+        bf16=gpu,
+        fp16=False,
+        use_cpu=not gpu,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        train_sampling_strategy="group_by_length",
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=gpu,
+    )
+
+
+def fine_tune(
+    model_path: str,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    out: Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    listen: Listener = lambda *_: None,
+) -> None:
+    """Fine-tune a student on examples; leaves ``adapter/`` and ``model/`` under ``out``.
+
+    Continues from the last checkpoint under ``out`` if an earlier call was interrupted. The merged
+    model keeps the dtype of the student's own weights on file.
+
+    Raises:
+        TrainingError: There is nothing to train on, or the loss is not a number.
+    """
+    if not examples:
+        raise TrainingError("no training example is left; see errors.jsonl of the train and prune stages")
+    where = pick_device(device)
+    kind = ("bfloat16" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, kind))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    work = out / "checkpoints"
+    data = Dataset.from_list(
+        [{"input_ids": e.input_ids, "labels": e.labels} for e in examples]
+    )
+    torch.manual_seed(settings.seed)
+    trainer = SFTTrainer(
+        model=model,
+        args=_config(settings, work, where),
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[_Log(listen)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoints = sorted(work.glob("checkpoint-*/trainer_state.json"))
+    result = trainer.train(resume_from_checkpoint=str(checkpoints[-1].parent) if checkpoints else None)
+    if not torch.isfinite(torch.tensor(result.training_loss)):
+        raise TrainingError("the training loss is not a number; lower the learning rate")
+    _save(trainer, tokenizer, model_path, out)
+    shutil.rmtree(work)
+
+
+def _save(trainer: Any, tokenizer: Any, model_path: str, out: Path) -> None:
+    """Save the adapter and the merged model, each complete or not at all."""
+    for name in ("adapter", "model"):
+        shutil.rmtree(out / f"{name}.tmp", ignore_errors=True)
+        shutil.rmtree(out / name, ignore_errors=True)
+    trainer.model.save_pretrained(out / "adapter.tmp")
+    tokenizer.save_pretrained(out / "adapter.tmp")
+    adapter_config = out / "adapter.tmp" / "adapter_config.json"
+    config = json.loads(adapter_config.read_text())
+    config["base_model_name_or_path"] = model_path
+    adapter_config.write_text(json.dumps(config, indent=1) + "\n")
+    # Merged in float32, from the adapter as saved, so that both say the same.
+    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    merged: Any = PeftModel.from_pretrained(base, str(out / "adapter.tmp")).merge_and_unload()
+    stored = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
+    merged.to(stored).save_pretrained(out / "model.tmp")
+    tokenizer.save_pretrained(out / "model.tmp")
+    (out / "adapter.tmp").rename(out / "adapter")
+    (out / "model.tmp").rename(out / "model")
