@@ -13,6 +13,12 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Keyed(Record):
+    """A record with an identity, so that stages can tell what is done."""
+
+    id: str
+
+
 def content_id(kind: str, *parts: object) -> str:
     """Return ``kind-`` followed by 16 hex digits of the SHA-256 of ``parts`` as JSON."""
     payload = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
@@ -69,10 +75,9 @@ class Completion(Record):
     usage: Usage = Usage()
 
 
-class Trace(Record):
+class Trace(Keyed):
     """A completion with thinking, next to the problem it answers."""
 
-    id: str
     problem_id: str
     question: str
     gold: str
@@ -92,11 +97,12 @@ class Trace(Record):
     """The identifier the trace had in the file it was imported from."""
 
 
-class Failure(Record):
-    """Something that did not work out, kept with all that is known about it."""
+class Failure(Keyed):
+    """Something that did not work out, kept with all that is known about it.
 
-    id: str
-    """Identity of the item that failed, as in the stage's wanted list."""
+    Its ``id`` is that of the item that failed, as in the stage's wanted list.
+    """
+
     stage: str
     kind: str
     """A short stable word for counting: ``timeout``, ``excluded_wrong``, ``invalid_script`` …"""
@@ -178,11 +184,12 @@ class Check(Record):
     detail: str = ""
 
 
-class PrunedTrace(Record):
-    """The outcome of pruning one trace: script, text, checks and verdict."""
+class PrunedTrace(Keyed):
+    """The outcome of pruning one trace: script, text, checks and verdict.
 
-    id: str
-    """The trace's own id: one trace gives one pruned trace per run."""
+    Its ``id`` is the trace's own: one trace gives one pruned trace per run.
+    """
+
     problem_id: str
     question: str
     gold: str

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from drp.engines.base import Reply, Request
 from drp.engines.decoding import decode
@@ -22,21 +23,42 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def load_tokenizer(path: str) -> Any:
+    """Load a tokenizer with a chat template.
+
+    Raises:
+        EngineError: There is none at ``path``; the message says how to mend that.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(path, error) from error
+    if not getattr(tokenizer, "chat_template", None):
+        raise EngineError(f"{path} has no chat template; put a chat_template.jinja next to its tokenizer.json")
+    return tokenizer
+
+
+def _cannot_load(path: str, error: Exception) -> EngineError:
+    reason = str(error).split("\n", 1)[0]
+    return EngineError(
+        f"cannot load the student {path!r}: {reason} Give a local checkpoint folder, a hub id "
+        "that this machine can reach, or `mini` for the embedded student."
+    )
+
+
 def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
     """Load a causal language model in eval mode; ``auto`` is bfloat16 on GPU, float32 on CPU.
 
     Raises:
         EngineError: The model cannot be loaded; the message says from where and why.
     """
+    logging.disable_progress_bar()  # stages show progress of their own
     where = pick_device(device)
     kind = ("bfloat16" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, kind))
     except (OSError, ValueError, AttributeError) as error:
-        raise EngineError(
-            f"cannot load the student {path!r}: {error}. Give a local checkpoint folder, a hub id "
-            "that this machine can reach, or `mini` for the embedded student."
-        ) from error
+        raise _cannot_load(path, error) from error
     return model.to(where).eval()
 
 
@@ -45,7 +67,7 @@ class TransformersEngine:
 
     def __init__(self, path: str, *, device: str = "auto", dtype: str = "auto", batch_size: int = 64) -> None:
         self.path, self.batch_size = path, batch_size
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
+        self.tokenizer = load_tokenizer(path)
         self.model = load_model(path, device, dtype)
         configured = getattr(self.model.generation_config, "eos_token_id", None)
         stops = configured if isinstance(configured, list) else [configured]

@@ -50,13 +50,12 @@ class Candidate:
 
 def states(text: str, gold: str) -> bool:
     """Return whether ``text`` holds the gold answer, as a number by value or else as a spelling."""
-    value = parse_number(normalise(gold))
-    if value is not None:
-        if value.denominator == 1 and abs(value) in numbers_in(text):
-            return True
-        if any(equation.value == value for equation in find_equations(text)):
-            return True
     spelled = normalise(gold)
+    value = parse_number(spelled)
+    if value is not None and "/" not in spelled:
+        return abs(value) in numbers_in(text)
+    if value is not None and any(equation.value == value for equation in find_equations(text)):
+        return True
     return bool(spelled) and spelled in normalise(text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drp.engines.identity import resolve_model
 from drp.errors import MissingExtraError, TrainingError
 from drp.recipe import Recipe
-from drp.records import Failure, PrunedTrace, Record, content_id
+from drp.records import Failure, Keyed, PrunedTrace, Record, content_id
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 LEARNABILITY_SAMPLE = 64
 
 
-class TrainStep(Record):
+class TrainStep(Keyed):
     """One optimizer step as logged."""
 
-    id: str
     step: int
     loss: float
     learning_rate: float
@@ -84,8 +83,7 @@ def train_student(
         progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples")
         return model_folder
     try:
-        from transformers import AutoTokenizer
-
+        from drp.engines.transformers_engine import load_tokenizer
         from drp.training.examples import within_limit
         from drp.training.sft import fine_tune
     except ImportError as error:
@@ -93,7 +91,7 @@ def train_student(
 
     started = time.monotonic()
     path = resolve_model(recipe.student.model)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = load_tokenizer(path)
     settings = recipe.train
     examples, longer = within_limit(_examples(recipe, tokenizer, chosen), settings.max_length)
     if longer and settings.over_length == "refuse":

@@ -13,7 +13,7 @@ def split_thinking(text: str, *, opened: bool) -> tuple[str, str, bool]:
 
     Returns:
         Thinking and answer, both stripped at their ends, and ``closed``. Text without any tag
-        counts as answer unless the tag was opened by the prompt.
+        counts as answer, with no thinking left open, unless the prompt opened the tag.
     """
     body = text.lstrip()
     if body.startswith(OPEN):
@@ -23,7 +23,7 @@ def split_thinking(text: str, *, opened: bool) -> tuple[str, str, bool]:
         return thinking.strip(), answer.strip(), True
     if opened:
         return body.strip(), "", False
-    return "", body.strip(), False
+    return "", body.strip(), True
 
 
 def join_thinking(thinking: str, answer: str) -> str:

@@ -36,7 +36,7 @@ def split_units(text: str) -> list[str]:
         stop = match.group()[0]
         if following.islower() and stop in ".…":
             continue
-        if stop == "!" and not (following.isupper() or following in "\"'“*\\"):
+        if stop == "!" and not (following.isupper() or following in "\"'“\\"):
             continue  # a factorial, or an exclamation that runs on
         if stop == "." and _ABBREVIATION.search(text[max(0, match.start() - 12) : match.start()]):
             continue

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
-from drp.engines.transformers_engine import pick_device
+from drp.engines.transformers_engine import load_tokenizer, pick_device
 from drp.errors import TrainingError
 from drp.training.examples import Example
 from drp.training.settings import TrainSettings
@@ -47,7 +48,7 @@ def _config(settings: TrainSettings, work: Path, device: torch.device) -> SFTCon
         weight_decay=settings.weight_decay,
         max_length=None,  # lengths were checked before; nothing may be cut silently here
         packing=False,
-        gradient_checkpointing=gpu,
+        activation_checkpointing=gpu,
         bf16=gpu,
         fp16=False,
         use_cpu=not gpu,
@@ -86,9 +87,10 @@ def fine_tune(
     """
     if not examples:
         raise TrainingError("no training example is left; see errors.jsonl of the train and prune stages")
+    logging.disable_progress_bar()
     where = pick_device(device)
     kind = ("bfloat16" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    tokenizer = load_tokenizer(model_path)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, kind))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

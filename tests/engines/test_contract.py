@@ -1,0 +1,206 @@
+"""One suite over both engines; the endpoint is a real server on loopback that runs the student."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiohttp import web
+
+from drp.engines.base import Engine, Message, Reply, Request, Sampling, request_seed
+from drp.engines.openai_engine import OpenAIEngine
+from drp.engines.transformers_engine import TransformersEngine
+from drp.errors import EngineError
+from drp.records import Completion, Failure
+from drp.text.thinking import join_thinking
+
+QUESTIONS = [
+    "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?",
+    "Gia has 9 cards. Leo has 2 times as many cards as Gia. How many cards does Leo have?",
+    "Tara has 30 coins. Then Tara gives away 4 coins. How many coins does Tara now have?",
+]
+
+
+def request(index: int, **sampling: float) -> Request:
+    message = Message(role="user", content=QUESTIONS[index])
+    settings = Sampling.model_validate({"max_new_tokens": 400} | sampling)
+    return Request(id=f"r{index}", messages=(message,), sampling=settings, seed=request_seed(3, index))
+
+
+async def collect(engine: Engine, requests: list[Request]) -> dict[str, Completion | Failure]:
+    found: dict[str, Completion | Failure] = {}
+    async for reply in engine.complete(engine.batches(requests)):
+        assert isinstance(reply, Reply) and reply.id not in found
+        found[reply.id] = reply.outcome
+    return found
+
+
+class Server:
+    """An OpenAI-compatible endpoint; ``mode`` picks how it answers."""
+
+    def __init__(self, student: TransformersEngine) -> None:
+        self.student, self.mode, self.hits = student, "content", 0
+        self.lock = threading.Lock()
+        self.loop = asyncio.new_event_loop()
+        self.url = ""
+        ready = threading.Event()
+        threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
+        ready.wait(20)
+
+    def _serve(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self.loop)
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._answer)
+
+        async def start() -> None:
+            runner = web.AppRunner(app)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+            ready.set()
+
+        self.loop.run_until_complete(start())
+        self.loop.run_forever()
+
+    async def _answer(self, http: web.Request) -> web.Response:
+        body, self.hits = await http.json(), self.hits + 1
+        if self.mode == "busy" and self.hits == 1:
+            return web.json_response({"error": {"message": "busy"}}, status=429, headers={"retry-after": "0"})
+        if self.mode == "bad":
+            return web.json_response({"error": {"message": "no such parameter"}}, status=400)
+        if self.mode == "forbidden":
+            return web.json_response({"error": {"message": "who are you"}}, status=401)
+        sampling = Sampling(temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"])
+        asked = Request(
+            id="x", messages=tuple(Message(**m) for m in body["messages"]), sampling=sampling, seed=body["seed"]
+        )
+        with self.lock:
+            outcome = (await collect(self.student, [asked]))["x"]
+        assert isinstance(outcome, Completion)
+        message: dict[str, str | None] = {"role": "assistant"}
+        if self.mode == "reasoning":
+            message |= {"reasoning": outcome.thinking, "content": outcome.answer or None}
+        else:
+            text = join_thinking(outcome.thinking, outcome.answer) if outcome.closed else outcome.thinking
+            message["content"] = text
+        usage = {"prompt_tokens": outcome.usage.prompt_tokens, "completion_tokens": outcome.usage.completion_tokens,
+                 "total_tokens": outcome.usage.prompt_tokens + outcome.usage.completion_tokens}  # fmt: skip
+        choice = {"index": 0, "message": message, "finish_reason": outcome.finish_reason}
+        return web.json_response({"id": "c", "object": "chat.completion", "created": 0, "model": "mini",
+                                  "choices": [choice], "usage": usage})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def student(student_path: str) -> TransformersEngine:
+    return TransformersEngine(student_path, device="cpu", batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def server(student: TransformersEngine) -> Iterator[Server]:
+    made = Server(student)
+    yield made
+    made.loop.call_soon_threadsafe(made.loop.stop)
+
+
+@pytest.fixture(params=["transformers", "openai", "openai-reasoning"])
+async def engine(request: pytest.FixtureRequest, student: TransformersEngine, server: Server) -> AsyncIterator[Engine]:
+    if request.param == "transformers":
+        yield student
+        return
+    server.mode = "reasoning" if request.param.endswith("reasoning") else "content"
+    made = OpenAIEngine("mini", base_url=server.url, max_retries=2)
+    yield made
+    await made.close()
+
+
+async def test_every_request_gets_one_completion(engine: Engine) -> None:
+    found = await collect(engine, [request(i) for i in range(3)])
+    assert sorted(found) == ["r0", "r1", "r2"]
+    for outcome in found.values():
+        assert isinstance(outcome, Completion)
+        assert outcome.closed and outcome.finish_reason == "stop"
+        assert "</think>" not in outcome.thinking + outcome.answer
+        assert "<|im_end|>" not in outcome.answer and "\\boxed" in outcome.answer
+        assert outcome.usage.prompt_tokens > 20
+        assert 30 < outcome.usage.completion_tokens <= 400
+
+
+async def test_the_same_seed_gives_the_same_completion_and_another_another(engine: Engine) -> None:
+    first = await collect(engine, [request(0), request(1)])
+    again = await collect(engine, [request(0), request(1)])
+    assert first == again
+    changed = request(0).model_copy(update={"seed": 12345})
+    assert (await collect(engine, [changed]))["r0"] != first["r0"]
+
+
+async def test_the_token_limit_cuts_and_says_so(engine: Engine) -> None:
+    outcome = (await collect(engine, [request(0, max_new_tokens=12)]))["r0"]
+    assert isinstance(outcome, Completion)
+    assert outcome.finish_reason == "length" and outcome.usage.completion_tokens == 12
+    assert outcome.answer == "" or not outcome.closed or isinstance(outcome.thinking, str)
+
+
+async def test_no_request_is_no_work(engine: Engine) -> None:
+    assert await collect(engine, []) == {}
+    assert engine.identity and engine.name
+
+
+async def test_thinking_tokens_come_from_ids(student: TransformersEngine) -> None:
+    outcome = (await collect(student, [request(0)]))["r0"]
+    assert isinstance(outcome, Completion)
+    counted = outcome.usage.thinking_tokens
+    assert counted is not None and outcome.usage.answer_tokens is not None
+    text = student.tokenizer(outcome.thinking + "\n</think>", add_special_tokens=False)["input_ids"]
+    assert counted == len(text)
+    assert counted + outcome.usage.answer_tokens == outcome.usage.completion_tokens
+
+
+async def test_batches_are_planned_over_all_requests(student: TransformersEngine) -> None:
+    requests = [request(i) for i in range(3)]
+    assert student.batches(requests) == student.batches(requests[::-1])
+    assert [len(b) for b in student.batches(requests)] == [2, 1]
+
+
+async def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
+    server.mode, server.hits = "busy", 0
+    engine = OpenAIEngine("mini", base_url=server.url, max_retries=2)
+    assert isinstance((await collect(engine, [request(0)]))["r0"], Completion)
+    assert server.hits == 2
+    await engine.close()
+
+
+async def test_failures_are_records_and_a_refused_key_stops(server: Server) -> None:
+    server.mode = "bad"
+    engine = OpenAIEngine("mini", base_url=server.url, max_retries=0)
+    failure = (await collect(engine, [request(0)]))["r0"]
+    assert isinstance(failure, Failure) and failure.kind == "http_400" and not failure.retry
+    server.mode = "forbidden"
+    with pytest.raises(EngineError, match="refused the key"):
+        await collect(engine, [request(0)])
+    await engine.close()
+    gone = OpenAIEngine("mini", base_url="http://127.0.0.1:9/v1", max_retries=0)
+    failure = (await collect(gone, [request(0)]))["r0"]
+    assert isinstance(failure, Failure) and failure.kind == "connection" and failure.retry
+    await gone.close()
+
+
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(EngineError, match="OPENAI_API_KEY"):
+        OpenAIEngine("gpt-4o")
+
+
+def test_a_missing_model_is_explained() -> None:
+    with pytest.raises(EngineError, match="cannot load the student"):
+        TransformersEngine("/nowhere/at-all")
+
+
+def test_a_prompt_beyond_the_context_is_refused(student: TransformersEngine) -> None:
+    long = Request(id="r", messages=(Message(role="user", content="Ana has 1 card. " * 900),), sampling=Sampling(), seed=1)
+
+    async def go() -> None:
+        await collect(student, [long])
+
+    with pytest.raises(EngineError, match="2048-token context"):
+        asyncio.run(go())

@@ -1,0 +1,77 @@
+from drp.pruning.checks import Candidate, CheckLimits, run_checks, states
+from drp.pruning.skills import SKILLS, classify, is_filler
+from drp.records import Check, Edit, EditScript
+from drp.text.units import split_units
+
+ORIGINAL = (
+    "Okay, so Tom has 3 times as many. Wait, 3 * 24 = 72. Hmm, let me check. 24 + 24 + 24 = 72. "
+    "Then 72 - 15 = 57. So the answer is 57."
+)
+
+
+def grade(answer: str, gold: str) -> bool:
+    return gold in answer
+
+
+def checks_of(edits: list[Edit], thinking: str, answer: str = "57", **limits: float) -> dict[str, Check]:
+    units = split_units(ORIGINAL)
+    candidate = Candidate(
+        question="Mia has 24 shells. Tom has 3 times as many. He gives away 15.",
+        gold="57", units=units, original_answer="It is 57.",
+        script=EditScript(units=len(units), edits=tuple(edits)), thinking=thinking, answer=answer,
+    )  # fmt: skip
+    return {c.name: c for c in run_checks(candidate, grade, CheckLimits(**limits))}
+
+
+def rewrite(text: str) -> list[Edit]:
+    last = len(split_units(ORIGINAL)) - 1
+    return [Edit(first=0, last=last, action="rewrite", skills=("arithmetic",), text=text)]
+
+
+def test_a_sound_rewrite_passes() -> None:
+    text = "Wait, 3 * 24 = 72. Then 72 - 15 = 57."
+    found = checks_of(rewrite(text), text, min_own_share=0)
+    assert all(c.passed for c in found.values()), found
+    assert found["equations"].figures["true_after"] == 2
+
+
+def test_each_check_can_fail() -> None:
+    lost = "Wait, 3 * 24 = 72."
+    assert not checks_of(rewrite(lost), lost)["answer_kept"].passed
+    assert not checks_of(rewrite("So 57."), "So 57.", answer="It is 58.")["answer_kept"].passed
+    wrong = "Wait, 3 * 24 = 71, so 57."
+    found = checks_of(rewrite(wrong), wrong)
+    assert not found["equations"].passed and found["equations"].figures["falsified"] == 1
+    assert not found["numbers_grounded"].passed and "71" in found["numbers_grounded"].detail
+    invented = "Wait, there are 99 of them, 57."
+    assert not checks_of(rewrite(invented), invented)["numbers_grounded"].passed
+    assert not checks_of(rewrite("57"), "57 </think> 57")["well_formed"].passed
+    assert not checks_of(rewrite("57"), "so \\[ 57")["well_formed"].passed
+    assert not checks_of(rewrite("57"), " ", answer="57")["well_formed"].passed
+    assert not checks_of(rewrite(ORIGINAL), ORIGINAL + ORIGINAL)["shorter"].passed
+    assert not checks_of(rewrite("57"), "So 57.", min_length_ratio=0.5)["shorter"].passed
+    assert not checks_of(rewrite("So 57."), "So 57.")["own_share"].passed
+    assert not checks_of(rewrite("So 57."), "So 57.")["reflection"].passed
+
+
+def test_a_number_computed_in_the_rewrite_is_grounded() -> None:
+    text = "Wait, 24 + 24 = 48. So 57."
+    assert checks_of(rewrite(text), text)["numbers_grounded"].passed
+
+
+def test_states_compares_values_and_spellings() -> None:
+    assert states("it is 1,000 m", "1000")
+    assert states("so x = \\dfrac{1}{4}", "\\frac{1}{4}")
+    assert not states("it is 570", "57")
+    assert not states("nothing", "\\pi")
+
+
+def test_skills() -> None:
+    assert classify("Wait, let me double-check that.") == "verification"
+    assert classify("So 3 * 24 = 72.") == "arithmetic"
+    assert classify("Wait, no, it says fewer, not more.") == "backtracking"
+    assert classify("Therefore, the answer is 4.") == "stating the answer"
+    assert classify("Alternatively, I could add them.") == "alternative approach"
+    assert {classify(t) for t in ("abc", "x = 2y", "There are 4 cats.")} <= set(SKILLS)
+    assert is_filler("Hmm, okay. Let me think.")
+    assert not is_filler("Hmm, that gives 5 boxes.")
