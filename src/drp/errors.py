@@ -36,6 +36,4 @@ class MissingExtraError(DrpError):
     """An optional dependency is needed and absent."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed. Install it with: pip install 'drp-reasoning[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed. Install it with: pip install 'drp-reasoning[{extra}]'")

@@ -89,9 +89,7 @@ class Pipeline:
             self.say("evaluate: no trained model yet, so only the student itself was evaluated")
             return
         model = str(trained.path / "model")
-        distilled = self._open(
-            "evaluate/distilled", self._evaluate_settings({"train": manifest.fingerprint})
-        )
+        distilled = self._open("evaluate/distilled", self._evaluate_settings({"train": manifest.fingerprint}))
         self._sample(distilled, lambda: self._engine(model), problems, settings.runs, settings.seed)
 
     def report(self) -> Path:
@@ -175,7 +173,12 @@ class Pipeline:
     # Engines.
 
     def _sample(
-        self, folder: StageFolder, make: Callable[[], Engine], problems: list[Problem], samples: int, seed: int
+        self,
+        folder: StageFolder,
+        make: Callable[[], Engine],
+        problems: list[Problem],
+        samples: int,
+        seed: int,
     ) -> list[Trace]:
         settings = self.recipe.generate if folder.stage == "generate" else self.recipe.evaluate
         with Grader() as grader:

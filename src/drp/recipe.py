@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -130,8 +130,7 @@ def defining(settings: BaseModel) -> dict[str, Any]:
     """Return the fields that define results, as JSON values: execution-only fields are left out."""
     found: dict[str, Any] = {}
     for name, info in type(settings).model_fields.items():
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("execution"):
+        if info.json_schema_extra == EXECUTION:
             continue
         value = getattr(settings, name)
         found[name] = defining(value) if isinstance(value, BaseModel) else _plain(value)
@@ -160,7 +159,7 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
             raise RecipeError(f"{path} is not YAML: {error}") from error
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
-        data = loaded or {}
+        data = cast("dict[str, Any]", loaded or {})
     for override in overrides:
         _override(data, override)
     try:
@@ -178,7 +177,10 @@ def _override(data: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     place: Any = data
     for part in parents:
-        place = place[int(part)] if isinstance(place, list) and part.isdigit() else place.setdefault(part, {})
+        if isinstance(place, list):
+            place = cast("list[Any]", place)[_position(part, key)]
+        else:
+            place = cast("dict[str, Any]", place).setdefault(part, {})
         if not isinstance(place, dict | list):
             raise RecipeError(f"cannot set {key}: {part} is a plain value, not a section")
     try:
@@ -188,9 +190,15 @@ def _override(data: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise RecipeError(f"cannot read the value of {override!r}: {error}") from error
     if isinstance(place, list):
-        place[int(last)] = parsed
+        cast("list[Any]", place)[_position(last, key)] = parsed
     else:
         place[last] = parsed
+
+
+def _position(part: str, key: str) -> int:
+    if not part.isdigit():
+        raise RecipeError(f"cannot set {key}: {part!r} should be a position in a list, such as 0")
+    return int(part)
 
 
 def _is_float(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,9 +39,12 @@ class Problem(Record):
     @model_validator(mode="before")
     @classmethod
     def _fill_id(cls, data: object) -> object:
-        if isinstance(data, dict) and not data.get("id"):
-            return {**data, "id": content_id("problem", data.get("question"), data.get("gold"))}
-        return data
+        if not isinstance(data, dict):
+            return data
+        fields = cast("dict[str, object]", data)
+        if fields.get("id"):
+            return fields
+        return {**fields, "id": content_id("problem", fields.get("question"), fields.get("gold"))}
 
 
 class Usage(Record):

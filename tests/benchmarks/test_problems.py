@@ -74,11 +74,16 @@ def test_draw_gives_the_operations_asked_for() -> None:
 def test_registry_counts_and_refuses(tmp_path: Path) -> None:
     assert len(load_problems(ProblemSet(benchmark="mini-gsm", count=7))) == 7
     assert len(load_problems(ProblemSet(benchmark="mini-gsm", count=7), limit=3)) == 3
-    for wrong, message in ((ProblemSet(benchmark="gsm9k"), "mini-gsm"), (ProblemSet(split="dev"), "train and test")):
+    for wrong, message in (
+        (ProblemSet(benchmark="gsm9k"), "mini-gsm"),
+        (ProblemSet(split="dev"), "train and test"),
+    ):
         with pytest.raises(DataError, match=message):
             load_problems(wrong)
     path = tmp_path / "p.jsonl"
-    path.write_text('{"q":"a?","answer":"so\\n#### 1,000"}\n\n{"q":"a?","answer":"#### 1,000"}\n{"q":"b?","answer":2.5}\n')
+    path.write_text(
+        '{"q":"a?","answer":"so\\n#### 1,000"}\n\n{"q":"a?","answer":"#### 1,000"}\n{"q":"b?","answer":2.5}\n'
+    )
     problems = load_problems(ProblemSet(benchmark="mine", path=path, question="q", gold="answer"))
     assert [(p.gold, p.benchmark) for p in problems] == [("1,000", "mine"), ("2.5", "mine")]
 

@@ -71,9 +71,14 @@ class Server:
             return web.json_response({"error": {"message": "no such parameter"}}, status=400)
         if self.mode == "forbidden":
             return web.json_response({"error": {"message": "who are you"}}, status=401)
-        sampling = Sampling(temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"])
+        sampling = Sampling(
+            temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"]
+        )
         asked = Request(
-            id="x", messages=tuple(Message(**m) for m in body["messages"]), sampling=sampling, seed=body["seed"]
+            id="x",
+            messages=tuple(Message(**m) for m in body["messages"]),
+            sampling=sampling,
+            seed=body["seed"],
         )
         with self.lock:
             outcome = (await collect(self.student, [asked]))["x"]
@@ -104,7 +109,9 @@ def server(student: TransformersEngine) -> Iterator[Server]:
 
 
 @pytest.fixture(params=["transformers", "openai", "openai-reasoning"])
-async def engine(request: pytest.FixtureRequest, student: TransformersEngine, server: Server) -> AsyncIterator[Engine]:
+async def engine(
+    request: pytest.FixtureRequest, student: TransformersEngine, server: Server
+) -> AsyncIterator[Engine]:
     if request.param == "transformers":
         yield student
         return
@@ -197,7 +204,12 @@ def test_a_missing_model_is_explained() -> None:
 
 
 def test_a_prompt_beyond_the_context_is_refused(student: TransformersEngine) -> None:
-    long = Request(id="r", messages=(Message(role="user", content="Ana has 1 card. " * 900),), sampling=Sampling(), seed=1)
+    long = Request(
+        id="r",
+        messages=(Message(role="user", content="Ana has 1 card. " * 900),),
+        sampling=Sampling(),
+        seed=1,
+    )
 
     async def go() -> None:
         await collect(student, [long])

@@ -10,7 +10,7 @@ def test_uniform_numbers_are_uniform_and_belong_to_the_row() -> None:
     seeds = torch.arange(20_000)
     for step in (0, 1, 700):
         draws = uniform(seeds, step)
-        assert 0 <= draws.min() and draws.max() < 1
+        assert draws.min() >= 0 and draws.max() < 1
         counts = torch.histc(draws.float(), bins=20, min=0, max=1)
         assert ((counts - 1000).abs() < 150).all()  # 5 standard deviations
         assert torch.equal(uniform(seeds[7:9], step), draws[7:9])
@@ -30,7 +30,9 @@ def test_sampling_follows_the_nucleus() -> None:
 
 @pytest.fixture(scope="module")
 def student(student_path: str):
-    return AutoTokenizer.from_pretrained(student_path), AutoModelForCausalLM.from_pretrained(student_path, dtype=torch.float32).eval()  # noqa: E501
+    return AutoTokenizer.from_pretrained(student_path), AutoModelForCausalLM.from_pretrained(
+        student_path, dtype=torch.float32
+    ).eval()
 
 
 def test_greedy_decoding_equals_generate(student) -> None:
@@ -54,7 +56,13 @@ def test_greedy_decoding_equals_generate(student) -> None:
 def test_a_row_does_not_depend_on_its_company(student) -> None:
     tokenizer, model = student
     prompts = [tokenizer.encode(f"Ana has {n} shells.") for n in (5, 17, 204)]
-    settings = {"temperature": 0.8, "top_p": 0.9, "max_new_tokens": 40, "stop_ids": [tokenizer.eos_token_id], "pad_id": 0}  # noqa: E501
+    settings = {
+        "temperature": 0.8,
+        "top_p": 0.9,
+        "max_new_tokens": 40,
+        "stop_ids": [tokenizer.eos_token_id],
+        "pad_id": 0,
+    }
     together = decode(model, prompts, [11, 12, 13], **settings)
     for prompt, seed, row in zip(prompts, (11, 12, 13), together, strict=True):
         assert decode(model, [prompt], [seed], **settings) == [row]

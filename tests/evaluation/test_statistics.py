@@ -16,7 +16,12 @@ def trace(problem: str, sample: int, correct: bool, tokens: int, **fields: objec
 
 
 def test_measure_averages_runs_within_problems_first() -> None:
-    traces = [trace("a", 0, True, 100), trace("a", 1, False, 300), trace("b", 0, True, 50), trace("b", 1, True, 150)]
+    traces = [
+        trace("a", 0, True, 100),
+        trace("a", 1, False, 300),
+        trace("b", 0, True, 50),
+        trace("b", 1, True, 150),
+    ]
     traces.append(trace("c", 0, False, 1200, finish_reason="length", closed=False))
     traces.append(trace("c", 1, False, 1000, answer="So 3 + 4 = 7. Yes. " * 30))
     figures = measure("x", traces)
@@ -46,7 +51,10 @@ def test_all_right_is_not_certainty() -> None:
 def test_pairing_finds_what_means_alone_would_not() -> None:
     rng = np.random.default_rng(1)
     base = [trace(str(i), 0, bool(rng.random() < 0.5), int(rng.integers(200, 2000))) for i in range(120)]
-    shorter = [t.model_copy(update={"usage": Usage(completion_tokens=int(t.usage.completion_tokens * 0.9))}) for t in base]  # noqa: E501
+    shorter = [
+        t.model_copy(update={"usage": Usage(completion_tokens=int(t.usage.completion_tokens * 0.9))})
+        for t in base
+    ]
     result = compare("x", base, shorter)
     assert result.tokens_ratio == pytest.approx(0.9, abs=0.01)
     assert result.tokens_ratio_interval.high < 0.91 and result.tokens_p < 0.001

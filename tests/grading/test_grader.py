@@ -43,7 +43,9 @@ def test_hostile_input_costs_its_time_limit_and_no_more(grader: Grader) -> None:
 def test_many_threads_share_one_grader(grader: Grader) -> None:
     verdicts: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: verdicts.append(grader.is_correct("\\boxed{\\frac{6}{4}}", "\\frac{3}{2}")))
+        threading.Thread(
+            target=lambda: verdicts.append(grader.is_correct("\\boxed{\\frac{6}{4}}", "\\frac{3}{2}"))
+        )
         for _ in range(8)
     ]
     for thread in threads:

@@ -30,7 +30,9 @@ def scripts(draw: st.DrawFn) -> tuple[list[str], EditScript]:
         last = draw(st.integers(start, len(units) - 1))
         action = draw(st.sampled_from(["keep", "delete", "rewrite", "merge"]))
         if action == "merge" and last > start:
-            edits.append(Edit(first=start, last=last, action="merge", skills=SKILL * 2, text="m", borders=(last,)))
+            edits.append(
+                Edit(first=start, last=last, action="merge", skills=SKILL * 2, text="m", borders=(last,))
+            )
         elif action == "rewrite":
             edits.append(Edit(first=start, last=last, action="rewrite", skills=SKILL, text="R."))
         elif action == "delete":

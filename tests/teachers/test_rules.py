@@ -14,7 +14,9 @@ QUESTION = (
 ANSWER = "The answer is \\boxed{57}."
 
 
-def prune(thinking: str, question: str = QUESTION, answer: str = ANSWER, **settings: object) -> tuple[str, EditScript]:
+def prune(
+    thinking: str, question: str = QUESTION, answer: str = ANSWER, **settings: object
+) -> tuple[str, EditScript]:
     units = split_units(thinking)
     script = RulesTeacher(RulesSettings.model_validate(settings)).script(question, answer, units)
     return apply_script(units, script), script
@@ -75,7 +77,7 @@ def test_short_checks_are_kept_as_told(keep_checks: int) -> None:
 
 
 def test_an_intermediate_value_equal_to_the_answer_does_not_end_the_trace() -> None:
-    question = "Mia has 50 cards. Tom has 7 more cards than Mia. Ana has 3 fewer cards than Tom. Then Ana finds 3 more cards. How many cards does Ana now have?"  # noqa: E501
+    question = "Mia has 50 cards. Tom has 7 more cards than Mia. Ana has 3 fewer cards than Tom. Then Ana finds 3 more cards. How many cards does Ana now have?"
     text, _ = prune(
         "Okay, let's see.\n\nFirst, Tom has 7 more than Mia, so 50 + 7 = 57. So Tom has 57 cards.\n\n"
         "Then, Ana has 3 fewer than Tom, so 57 - 3 = 54.\n\nThen, Ana finds 3 more, so 54 + 3 = 57.\n\n"

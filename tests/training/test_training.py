@@ -13,7 +13,12 @@ from drp.training.learnability import mean_nll
 from drp.training.settings import TrainSettings
 from drp.training.sft import fine_tune
 
-ASK = [{"role": "user", "content": "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?"}]
+ASK = [
+    {
+        "role": "user",
+        "content": "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?",
+    }
+]
 THINKING, ANSWER = "Ben has 3 more, so 12 + 3 = 15.", "The answer is \\boxed{15}."
 
 
@@ -74,11 +79,19 @@ def test_learnability_is_the_nll_of_the_response_alone(tokenizer: Any, student_p
     assert mean_nll(model, examples[1:]) > 2 * mean_nll(model, examples[:1])
 
 
-def test_fine_tuning_learns_and_saves_adapter_and_merged_model(tokenizer: Any, student_path: str, tmp_path: Path) -> None:
-    examples = [build_example(tokenizer, str(i), ASK, f"Ben: 12 + 3 = 15, case {i}.", ANSWER) for i in range(8)]
+def test_fine_tuning_learns_and_saves_adapter_and_merged_model(
+    tokenizer: Any, student_path: str, tmp_path: Path
+) -> None:
+    examples = [
+        build_example(tokenizer, str(i), ASK, f"Ben: 12 + 3 = 15, case {i}.", ANSWER) for i in range(8)
+    ]
     steps: list[dict[str, float]] = []
-    settings = TrainSettings(rank=8, alpha=16, learning_rate=2e-3, epochs=4, effective_batch=4, device_batch=4)
-    fine_tune(student_path, examples, settings, tmp_path, device="cpu", listen=lambda s, n, f: steps.append(f))
+    settings = TrainSettings(
+        rank=8, alpha=16, learning_rate=2e-3, epochs=4, effective_batch=4, device_batch=4
+    )
+    fine_tune(
+        student_path, examples, settings, tmp_path, device="cpu", listen=lambda s, n, f: steps.append(f)
+    )
     assert len(steps) == 8 and all(math.isfinite(f["loss"]) for f in steps)
     assert steps[-1]["loss"] < 0.7 * steps[0]["loss"]
     assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["r"] == 8

@@ -1,0 +1,1 @@
+"""Making of the embedded student: its voice, training, calibration and profile."""

@@ -1,6 +1,6 @@
 """Average two checkpoints of the mini student: ``weight`` of the first, the rest of the second.
 
-    python -m mini_student.average FIRST SECOND --weight 0.67 --out OUT
+python -m mini_student.average FIRST SECOND --weight 0.67 --out OUT
 """
 
 import argparse
@@ -23,8 +23,7 @@ def main() -> None:
     shutil.copytree(args.first, args.out)
     first, second = (load_file(p / "model.safetensors") for p in (args.first, args.second))
     mixed = {
-        name: (args.weight * first[name].float() + (1 - args.weight) * second[name].float())
-        for name in first
+        name: (args.weight * first[name].float() + (1 - args.weight) * second[name].float()) for name in first
     }
     save_file(
         {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in mixed.items()},

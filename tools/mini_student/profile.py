@@ -1,6 +1,6 @@
 """Profile a mini student: accuracy, tokens, long tail and unclosed share on every tier.
 
-    python -m mini_student.profile CHECKPOINT --problems 500 [--json FILE]
+python -m mini_student.profile CHECKPOINT --problems 500 [--json FILE]
 """
 
 import argparse

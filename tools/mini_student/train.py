@@ -59,9 +59,7 @@ def documents(job: tuple[str, int, int, Habits]) -> list[tuple[str, str]]:
     return pairs
 
 
-def make_documents(
-    total: int, seed: int, workers: int, habits: Habits
-) -> list[tuple[str, str]]:
+def make_documents(total: int, seed: int, workers: int, habits: Habits) -> list[tuple[str, str]]:
     """Return about ``total`` documents over all tiers, shuffled."""
     jobs: list[tuple[str, int, int, Habits]] = []
     for tier in TIERS:
@@ -105,14 +103,15 @@ def encode(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]) -> 
         prompts = core.encode_batch_fast([p for p, _ in chunk], add_special_tokens=False)
         responses = core.encode_batch_fast([r for _, r in chunk], add_special_tokens=False)
         rows += [
-            (np.array((p.ids + r.ids)[:MAX_TOKENS], np.uint16), len(p.ids)) for p, r in zip(prompts, responses, strict=True)
+            (np.array((p.ids + r.ids)[:MAX_TOKENS], np.uint16), len(p.ids))
+            for p, r in zip(prompts, responses, strict=True)
         ]
     return rows
 
 
 def batches(rows: list[Row], tokens: int, rng: random.Random) -> list[list[int]]:
     """Group documents of similar length into batches of at most ``tokens`` padded tokens."""
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) + rng.random() * 16))
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + rng.random() * 16)
     groups: list[list[int]] = []
     current: list[int] = []
     for index in order:

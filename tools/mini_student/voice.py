@@ -199,8 +199,10 @@ class _Writer:
         if self.chance(self.habits.say_result) and q.owner:
             self.out.append(f" So {q.owner} has {said} {self.problem.item}.")
         exact = q.kind != "share" or self._values(q)[0] % (q.number or 1) == 0
-        if exact and self.chance(self.habits.check_step) and (
-            not offset or self.chance(self.habits.check_catches)
+        if (
+            exact
+            and self.chance(self.habits.check_step)
+            and (not offset or self.chance(self.habits.check_catches))
         ):
             said = self._check(q, said, result)
         self.believed[index] = said

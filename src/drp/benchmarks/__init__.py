@@ -1,0 +1,1 @@
+"""Problem sets: the mini world and files."""

@@ -19,7 +19,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number}: not JSON ({error.msg}); expected one object a line") from error
+                raise DataError(
+                    f"{path}, line {number}: not JSON ({error.msg}); expected one object a line"
+                ) from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: expected a JSON object")
             yield number, row
@@ -33,7 +35,9 @@ def _text(row: dict[str, Any], key: str, path: Path, number: int) -> str:
     return str(value)
 
 
-def read_problems(path: Path, *, question: str = "question", gold: str = "gold", name: str = "") -> list[Problem]:
+def read_problems(
+    path: Path, *, question: str = "question", gold: str = "gold", name: str = ""
+) -> list[Problem]:
     """Read problems; ``question`` and ``gold`` name the fields. Repeated problems count once.
 
     Raises:
@@ -67,12 +71,15 @@ def read_traces(path: Path) -> list[Trace]:
             Trace(
                 id=identity,
                 problem_id=Problem(question=parts["question"], gold=parts["gold"]).id,
+                question=parts["question"],
+                gold=parts["gold"],
+                thinking=parts["thinking"],
+                answer=parts["answer"],
                 benchmark=str(row.get("dataset", path.stem)),
                 split=str(row.get("split", "")),
                 model=str(row.get("model", "")),
                 closed=bool(row.get("closed", True)),
                 source_id=str(row["id"]) if "id" in row else None,
-                **parts,
             ),
         )
     return list(traces.values())

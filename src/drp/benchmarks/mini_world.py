@@ -26,14 +26,50 @@ TIERS: dict[str, tuple[int, int]] = {
 Split = Literal["pretrain", "train", "test"]
 SPLITS: tuple[Split, ...] = ("pretrain", "train", "test")
 
-NAMES = (
-    "Ana Ben Cleo Dan Ella Finn Gia Hugo Ivy Jack Kim Leo Mia Noah Olga Paul Quinn Rosa Sam Tara "
-    "Uma Vera Will Zoe"
-).split()
-ITEMS = (
-    "shells coins cards apples books stamps marbles pencils stickers beads cookies tickets "
-    "buttons balloons stones flowers"
-).split()
+NAMES = [
+    "Ana",
+    "Ben",
+    "Cleo",
+    "Dan",
+    "Ella",
+    "Finn",
+    "Gia",
+    "Hugo",
+    "Ivy",
+    "Jack",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Noah",
+    "Olga",
+    "Paul",
+    "Quinn",
+    "Rosa",
+    "Sam",
+    "Tara",
+    "Uma",
+    "Vera",
+    "Will",
+    "Zoe",
+]
+ITEMS = [
+    "shells",
+    "coins",
+    "cards",
+    "apples",
+    "books",
+    "stamps",
+    "marbles",
+    "pencils",
+    "stickers",
+    "beads",
+    "cookies",
+    "tickets",
+    "buttons",
+    "balloons",
+    "stones",
+    "flowers",
+]
 FRACTIONS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 
 MAX_VALUE = 999
@@ -255,7 +291,5 @@ def load(tier: str, split: Split, count: int, seed: int = 0) -> list[Problem]:
     for world in stream(tier, split, seed):
         if len(problems) >= count:
             break
-        problems.append(
-            Problem(question=world.question, gold=world.gold, benchmark=tier, split=split)
-        )
+        problems.append(Problem(question=world.question, gold=world.gold, benchmark=tier, split=split))
     return problems

@@ -37,9 +37,7 @@ def load_problems(wanted: ProblemSet, limit: int | None = None) -> list[Problem]
     """
     count = min(n for n in (wanted.count or 10**9, limit or 10**9))
     if wanted.path is not None:
-        named = read_problems(
-            wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark
-        )
+        named = read_problems(wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark)
         return named[:count]
     if wanted.benchmark not in mini_world.TIERS:
         raise DataError(
@@ -48,6 +46,4 @@ def load_problems(wanted: ProblemSet, limit: int | None = None) -> list[Problem]
         )
     if wanted.split not in ("train", "test"):
         raise DataError(f"{wanted.benchmark} has the splits train and test, not {wanted.split!r}")
-    return mini_world.load(
-        wanted.benchmark, wanted.split, 100 if count == 10**9 else count, wanted.seed
-    )
+    return mini_world.load(wanted.benchmark, wanted.split, 100 if count == 10**9 else count, wanted.seed)

@@ -1,7 +1,8 @@
 """The command line. Every command imports what it needs when it runs, so that help is instant."""
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,12 +30,15 @@ Out = Annotated[
     Path | None, typer.Option("--out", help="Run folder; default runs/<recipe name>.", show_default=False)
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False)
+    int | None,
+    typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False),
 ]
 
 
 @contextmanager
-def _pipeline(recipe: Path, overrides: list[str] | None, out: Path | None, limit: int | None) -> "Iterator[Pipeline]":
+def _pipeline(
+    recipe: Path, overrides: list[str] | None, out: Path | None, limit: int | None
+) -> "Generator[Pipeline]":
     from rich.console import Console
 
     from drp.cli.progress import TerminalProgress
@@ -77,7 +81,9 @@ def prune(
     traces: Annotated[
         Path | None, typer.Option("--traces", help="Prune traces of this JSONL file instead of a run's own.")
     ] = None,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="Teacher, instead of the recipe's.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="Teacher, instead of the recipe's.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", help="Folder or hub id of the tokenizer that counts tokens.")
     ] = None,
@@ -122,7 +128,9 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
         summary = summarise_prune(run.stage("prune"), pruned)
         page = write_report(run.path, f"{traces.name}, pruned by {recipe.prune.teacher}")
     if summary:
-        print_table(console, pruning(summary, f"{traces.name} (tokens by {recipe.prune.tokenizer or 'mini'})"))
+        print_table(
+            console, pruning(summary, f"{traces.name} (tokens by {recipe.prune.tokenizer or 'mini'})")
+        )
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
@@ -175,8 +183,13 @@ def compare(
 
 def main() -> None:
     """Entry point: errors of ours are one message, not a traceback."""
+    import warnings
+
     from drp.errors import DrpError
 
+    # The training libraries warn their own developers of coming changes; users can do nothing about it.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
     except DrpError as error:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -17,7 +18,10 @@ from drp.runs.folder import StageFolder
 
 def print_table(console: Console, table: Table) -> None:
     """Print one table; numbers to the right."""
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold", header_style="bold")
+    shown = RichTable(
+        title=table.title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD,
+        padding=(0, 1), pad_edge=False,
+    )  # fmt: skip
     for number, name in enumerate(table.head):
         left = number == 0 or table.head == ("figure", "value")
         shown.add_column(name, justify="left" if left else "right")

@@ -1,0 +1,1 @@
+"""Engines: anything that turns requests into completions."""

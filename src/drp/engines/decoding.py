@@ -5,6 +5,10 @@ random state. Reasoning traces have long tails and a run must give the same reco
 so this loop drops finished rows as it goes and draws from each request's own seed.
 """
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 from collections.abc import Sequence
 
 import torch
@@ -27,7 +31,7 @@ class _RoomyLayer(DynamicLayer):
         self.value_room: Tensor | None = None
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
         """Append states of shape (rows, heads, new, size); return all of them as views."""
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
@@ -64,7 +68,7 @@ def _cache_for(model: PreTrainedModel) -> tuple[DynamicCache, bool]:
     cache = DynamicCache(config=model.config)
     roomy = bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
     if roomy:
-        cache.layers = [_RoomyLayer() for _ in cache.layers]
+        cache.layers[:] = [_RoomyLayer() for _ in cache.layers]
     return cache, roomy
 
 

@@ -1,5 +1,8 @@
 """The engine for any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, or a provider."""
 
+# Extra arguments go to the endpoint as they are, which leaves the client's overloads undecided.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -78,7 +81,7 @@ class OpenAIEngine:
     async def _one(self, request: Request) -> Reply:
         extra: dict[str, Any] = {"seed": request.seed % 2**31} if self.send_seed else {}
         try:
-            response = await self.client.chat.completions.create(
+            response: Any = await self.client.chat.completions.create(
                 model=self.model,
                 messages=[m.model_dump() for m in request.messages],  # type: ignore[misc]
                 temperature=request.sampling.temperature,

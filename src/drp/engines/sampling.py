@@ -1,5 +1,9 @@
 """Nucleus sampling whose randomness belongs to the request, not to the batch it rides in."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 import torch
 from torch import Tensor
 

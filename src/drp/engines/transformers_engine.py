@@ -1,5 +1,9 @@
 """The in-process engine: any Hugging Face causal language model, batched, on CPU or GPU."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +38,9 @@ def load_tokenizer(path: str) -> Any:
     except (OSError, ValueError) as error:
         raise _cannot_load(path, error) from error
     if not getattr(tokenizer, "chat_template", None):
-        raise EngineError(f"{path} has no chat template; put a chat_template.jinja next to its tokenizer.json")
+        raise EngineError(
+            f"{path} has no chat template; put a chat_template.jinja next to its tokenizer.json"
+        )
     return tokenizer
 
 
@@ -59,7 +65,8 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, kind))
     except (OSError, ValueError, AttributeError) as error:
         raise _cannot_load(path, error) from error
-    return model.to(where).eval()
+    placed: Any = model  # the stub of `to` is a wrapper that strict checking cannot see through
+    return placed.to(where).eval()
 
 
 class TransformersEngine:
@@ -94,8 +101,13 @@ class TransformersEngine:
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Group by sampling and prompt length, longest first, so that memory trouble shows early."""
+
         def key(request: Request) -> tuple[str, int, str]:
-            return request.sampling.model_dump_json(), -sum(len(m.content) for m in request.messages), request.id
+            return (
+                request.sampling.model_dump_json(),
+                -sum(len(m.content) for m in request.messages),
+                request.id,
+            )
 
         ordered = sorted(requests, key=key)
         groups: list[list[Request]] = []

@@ -1,5 +1,9 @@
 """Two models on the same problems: paired differences with intervals and permutation tests."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +37,7 @@ class Comparison(Record):
 
 
 def _p_value(difference: "np.ndarray[Any, np.dtype[np.float64]]", seed: int) -> float:
-    if not difference.any():
+    if len(difference) < 2 or not difference.any():
         return 1.0
     result = stats.permutation_test(
         (difference,), np.mean, permutation_type="samples", n_resamples=PERMUTATIONS,

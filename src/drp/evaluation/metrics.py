@@ -1,5 +1,9 @@
 """Figures of one model on one benchmark: accuracy, tokens, truncation, loops, with intervals."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,6 @@
 """Grading: is the answer the gold answer? Spelling and number first, then math-verify with a limit."""
 
+import contextlib
 import json
 import select
 import subprocess
@@ -88,10 +89,8 @@ class Grader:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe:
-                    try:
+                    with contextlib.suppress(BrokenPipeError):
                         pipe.close()
-                    except BrokenPipeError:
-                        pass
             self._process = None
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import resource
 import sys
+from typing import Any
 
 _MEMORY = 2 << 30
 
@@ -16,17 +17,16 @@ def main() -> None:
     """Answer ``[answer, gold]`` lines with ``true`` or ``false`` until the input ends."""
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     logging.disable(logging.CRITICAL)
-    from math_verify import parse, verify  # heavy: sympy
+    import math_verify  # heavy: sympy
 
+    library: Any = math_verify
     for line in sys.stdin:
         answer, gold = json.loads(line)
         try:
             # Boxed on both sides: math-verify reads bare text in other ways than boxed text.
-            gold_set, answer_set = (
-                parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (gold, answer)
-            )
-            equal = bool(verify(gold_set, answer_set, timeout_seconds=None))
-        except Exception:  # sympy raises anything on odd input; none of it is an equal answer
+            sides = [library.parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (gold, answer)]
+            equal = bool(library.verify(*sides, timeout_seconds=None))
+        except Exception:  # noqa: BLE001 – sympy raises anything on odd input; none of it is an equal answer
             equal = False
         print(json.dumps(equal), flush=True)
 

@@ -1,0 +1,1 @@
+"""The embedded student: weights, tokenizer and model card."""

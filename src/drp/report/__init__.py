@@ -1,0 +1,1 @@
+"""Reports of run folders. Needs no torch."""

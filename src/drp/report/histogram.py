@@ -1,5 +1,9 @@
 """Token histograms before and after, one panel a benchmark."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 from collections.abc import Mapping, Sequence
 
 from drp.evaluation.metrics import completion_tokens
@@ -20,7 +24,9 @@ def histogram_html(
         from plotly.subplots import make_subplots
     except ImportError:
         return "<p>Install the extra <code>report</code> (plotly) to see token histograms here.</p>"
-    figure = make_subplots(rows=len(order), cols=1, subplot_titles=list(order), vertical_spacing=0.3 / len(order))
+    figure = make_subplots(
+        rows=len(order), cols=1, subplot_titles=list(order), vertical_spacing=0.3 / len(order)
+    )
     for row, benchmark in enumerate(order, 1):
         series = (("base", before.get(benchmark, ()), BEFORE), ("distilled", after.get(benchmark, ()), AFTER))
         longest = max((completion_tokens(t) for _, traces, _ in series for t in traces), default=1)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from drp.evaluation.comparison import Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
@@ -46,10 +48,10 @@ class RunSummary(Record):
     prune: PruneSummary | None = None
     tiers: tuple[TierSummary, ...] = ()
     learnability: dict[str, float] | None = None
-    train_counts: dict[str, int] = {}
-    seconds: dict[str, float] = {}
-    versions: dict[str, str] = {}
-    protocol: dict[str, object] = {}
+    train_counts: dict[str, int] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    protocol: dict[str, object] = Field(default_factory=dict)
 
 
 def summarise_prune(folder: StageFolder, pruned: list[PrunedTrace] | None = None) -> PruneSummary | None:
@@ -106,6 +108,7 @@ def tier_order(name: str) -> tuple[int, str]:
 
 def summarise(path: Path, name: str) -> RunSummary:
     """Return the figures of a run folder, as far as its stages got."""
+
     def stage(stage_name: str) -> StageFolder:
         return StageFolder(path / stage_name, stage_name)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drp.evaluation.metrics import Interval, Metrics
-from drp.report.summary import PruneSummary, RunSummary, TierSummary
+from drp.report.summary import PruneSummary, RunSummary
 
 
 @dataclass(frozen=True)
@@ -27,48 +27,37 @@ def bracket(interval: Interval, scale: float = 1.0, digits: int = 1) -> str:
     return f"[{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
 
 
-def _points(tier: TierSummary) -> str:
-    if tier.comparison is None:
-        return "–"
-    c = tier.comparison
-    return f"{100 * c.accuracy_difference:+.1f} {bracket(c.accuracy_difference_interval, 100)}"
-
-
-def _saving(tier: TierSummary) -> str:
-    if tier.comparison is None:
-        return "–"
-    low, high = tier.comparison.tokens_ratio_interval.low, tier.comparison.tokens_ratio_interval.high
-    return f"{100 * (tier.comparison.tokens_ratio - 1):+.0f} % [{100 * (low - 1):.0f}, {100 * (high - 1):.0f}]"
-
-
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _pair(before: str, after: str | None) -> str:
+    return f"{before} → {after}" if after is not None else before
 
 
 def before_after(summary: RunSummary) -> Table:
-    """Return accuracy and tokens per tier before and after, with paired differences."""
+    """Return accuracy and tokens per benchmark before and after, with paired differences.
+
+    Narrow enough for a terminal of 80 columns.
+    """
     rows: list[tuple[str, ...]] = []
     for tier in summary.tiers:
-        after, compared = tier.distilled, tier.comparison
-        rows.append(
-            (
-                tier.benchmark,
-                f"{tier.base.problems} × {tier.base.runs}",
-                percent(tier.base.accuracy),
-                percent(after.accuracy) if after else "–",
-                _points(tier),
-                _p(compared.accuracy_p) if compared else "–",
-                f"{tier.base.tokens_mean:.0f}",
-                f"{after.tokens_mean:.0f}" if after else "–",
-                _saving(tier),
-            )
-        )
+        base, after, c = tier.base, tier.distilled, tier.comparison
+        accuracy = _pair(f"{100 * base.accuracy:.1f}", f"{100 * after.accuracy:.1f}" if after else None)
+        tokens = _pair(f"{base.tokens_mean:.0f}", f"{after.tokens_mean:.0f}" if after else None)
+        row = (tier.benchmark, f"{base.problems}×{base.runs}", accuracy)
+        if c is None:
+            rows.append((*row, "–", "–", tokens, "–"))
+            continue
+        points = f"{100 * c.accuracy_difference:+.1f} {bracket(c.accuracy_difference_interval, 100)}"
+        change = f"{100 * (c.tokens_ratio - 1):+.0f} %"
+        rows.append((*row, points, _p(c.accuracy_p), tokens, change))
     return Table(
         "Before and after",
-        ("benchmark", "n × runs", "accuracy", "→", "difference, points", "p", "tokens", "→", "change"),
+        ("benchmark", "n×runs", "accuracy, %", "difference", "p", "tokens", "change"),
         tuple(rows),
-        "Pass@1 over the runs; differences paired by problem with 95 % bootstrap intervals; p from a "
-        "paired permutation test on accuracy.",
+        "Accuracy is Pass@1 over the runs; the difference is paired by problem, in points, with its 95 % "
+        "bootstrap interval; p is of a paired permutation test on accuracy.",
     )
 
 
@@ -148,6 +137,7 @@ def tables(summary: RunSummary) -> list[Table]:
 
 def markdown(table: Table) -> str:
     """Return a table as GitHub Markdown."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -31,10 +31,10 @@ def write_report(run: Path, name: str) -> Path:
 
 def protocol_line(summary: RunSummary) -> str:
     """Return the evaluation protocol in one line, so that no figure stands without it."""
-    settings: Any = summary.protocol.get("evaluate", {})
-    sampling = settings.get("sampling") if isinstance(settings, dict) else None
-    if not sampling:
+    settings: Any = summary.protocol.get("evaluate")
+    if not settings:
         return "No evaluation yet."
+    sampling = settings["sampling"]
     return (
         f"Protocol: temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
         f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template."
@@ -71,7 +71,9 @@ def _shown_traces(run: Path) -> list[dict[str, Any]]:
 
 
 def _html(run: Path, summary: RunSummary) -> str:
-    environment = Environment(loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"]))
+    environment = Environment(
+        loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"])
+    )
     before = by_benchmark(StageFolder(run / "evaluate/base", "evaluate/base").records(Trace))
     after = by_benchmark(StageFolder(run / "evaluate/distilled", "evaluate/distilled").records(Trace))
     chart = histogram_html(before, after, sorted(before, key=tier_order))

@@ -107,5 +107,3 @@ async def prune_traces(
                 yield await prune_trace(trace, teacher, settings, grader, count)
 
     return await run_stage(folder, PrunedTrace, traces, work, progress)
-
-

@@ -148,4 +148,3 @@ def _measure_learnability(
         pruned_tokens=tokens(pruned),
     )
     write_atomically(folder.path / "learnability.json", result.model_dump_json(indent=1) + "\n")
-

@@ -1,0 +1,1 @@
+"""Teachers: anything that turns a trace into an edit script."""

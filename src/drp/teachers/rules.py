@@ -178,7 +178,9 @@ class _Pass:
             elif is_filler(line.text):
                 self._delete(line.index, line.index, TALK)
             elif line.index < first_equation and not line.equations:
-                if (shared >= 0.6 and len(line.words) >= 6) or (RESTATEMENT.search(line.text) and shared >= 0.3):
+                if (shared >= 0.8 and len(line.words) >= 6) or (
+                    RESTATEMENT.search(line.text) and shared >= 0.4
+                ):
                     self._delete(line.index, line.index, "restates the question")
             elif RESTATEMENT.search(line.text) and shared >= 0.6:
                 self._delete(line.index, line.index, "restates the question")

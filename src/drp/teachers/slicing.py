@@ -20,9 +20,67 @@ from drp.text.numbers import numbers_in, parse_number
 
 _WORD = re.compile(r"[a-z']+|\d+(?:\.\d+)?")
 _STATES = re.compile(r"=|\b(?:so|total|gives?|equals?|makes|left|leaves|is|are|has|have)\b", re.IGNORECASE)
+_MOVES_ON = re.compile(
+    r"^\W*(?:(?:so|okay|alright|and)\b,? )?(?:now|next|then|therefore|thus|hence|similarly|moving on|finally|step \d)\b",
+    re.IGNORECASE,
+)
+MAX_CHECK = 8
+"""A verification is taken to be over after this many lines, whatever they say."""
 _STOPWORDS = frozenset(
-    "a an and are as at be but by do does for from had has have he her him his how i if in is it its let me "
-    "my of on or our she so that the their them then there they this to up was we what will with you".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "let",
+        "me",
+        "my",
+        "of",
+        "on",
+        "or",
+        "our",
+        "she",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "they",
+        "this",
+        "to",
+        "up",
+        "was",
+        "we",
+        "what",
+        "will",
+        "with",
+        "you",
+    ]
 )
 
 
@@ -159,16 +217,18 @@ def missing_sources(lines: Sequence[Line], keep: Sequence[bool], upto: int, ques
 def check_block(lines: Sequence[Line], start: int, upto: int, confirms: Sequence[bool]) -> int:
     """Return the last index of the verification that starts at ``start``.
 
-    It ends with a confirmation ("Yes, that's right."), or with its paragraph, or where the trace
-    moves on to a line that verifies nothing and states nothing.
+    It ends with a confirmation ("Yes, that's right."), with its paragraph, where the trace moves on
+    ("Now …", "Therefore …"), or after ``MAX_CHECK`` lines.
     """
     end = start
-    for index in range(start, upto + 1):
+    for index in range(start, min(upto, start + MAX_CHECK - 1) + 1):
+        text = lines[index].text
+        if index > start and _MOVES_ON.search(text) and not VERIFICATION.search(text):
+            break
         end = index
         if index > start and confirms[index]:
             break
-        if lines[index].ends_paragraph and (index > start or has_substance(lines[index].text)):
-            break
-        if lines[index].ends_paragraph and not VERIFICATION.search(lines[index].text):
+        stated = index > start or has_substance(text) or not VERIFICATION.search(text)
+        if lines[index].ends_paragraph and stated:
             break
     return end

@@ -1,0 +1,1 @@
+"""Reading traces as text: units, numbers, equations, answers, loops. Pure."""

@@ -27,5 +27,5 @@ def split_thinking(text: str, *, opened: bool) -> tuple[str, str, bool]:
 
 
 def join_thinking(thinking: str, answer: str) -> str:
-    """Return the response that follows a prompt ending in ``<think>\\n``."""
+    """Return the response that follows a prompt ending in the opening tag and a line feed."""
     return f"{thinking.strip()}\n{CLOSE}\n\n{answer.strip()}"

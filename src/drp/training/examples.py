@@ -30,9 +30,7 @@ class Example:
 
 def render_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
     """Return the text of a prompt, up to where the student starts to write."""
-    return str(
-        tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    )
+    return str(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False))
 
 
 def render_response(prompt: str, thinking: str, answer: str) -> str:

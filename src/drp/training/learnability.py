@@ -1,5 +1,9 @@
 """Learnability: how natural a target is to the untrained student, as NLL per token."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 from collections.abc import Sequence
 
 import torch

@@ -1,5 +1,9 @@
 """Supervised fine-tuning with a LoRA adapter, by TRL and PEFT; adapter and merged model are saved."""
 
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
+
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -26,9 +30,13 @@ class _Log(TrainerCallback):
     def __init__(self, listen: Listener) -> None:
         self.listen = listen
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+    def on_log(self, *positional: Any, **fields: Any) -> None:
+        """Pass one line of the trainer's log on."""
+        state, logs = positional[1], fields.get("logs")
         if logs and "loss" in logs:
-            figures = {k: float(logs[k]) for k in ("loss", "learning_rate", "grad_norm", "epoch") if k in logs}
+            figures = {
+                k: float(logs[k]) for k in ("loss", "learning_rate", "grad_norm", "epoch") if k in logs
+            }
             self.listen(int(state.global_step), int(state.max_steps), figures)
 
 
@@ -95,9 +103,7 @@ def fine_tune(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     work = out / "checkpoints"
-    data = Dataset.from_list(
-        [{"input_ids": e.input_ids, "labels": e.labels} for e in examples]
-    )
+    data = Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples])
     torch.manual_seed(settings.seed)
     trainer = SFTTrainer(
         model=model,

@@ -1,0 +1,140 @@
+"""The whole job on the real student: end to end, changed settings, and ten SIGKILLs."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DRP = [sys.executable, "-c", "from drp.cli.app import main; main()"]
+RECIPE = str(ROOT / "recipes" / "mini.yaml")
+QUICK = ["problems.0.count=24", "evaluate.benchmarks=[{benchmark: mini-gsm, count: 12}]", "train.epochs=1"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def drp(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [*DRP, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=400, check=False
+    )
+    if check:
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    rows = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("job") / "run"
+    result = drp("run", RECIPE, *QUICK, "--out", str(out))
+    assert "Before and after" in result.stdout and "report.html" in result.stdout
+    assert "FutureWarning" not in result.stderr and "Loading weights" not in result.stderr
+    return out
+
+
+def test_every_stage_leaves_its_folder(finished: Path) -> None:
+    for stage in ("generate", "prune", "train", "evaluate/base", "evaluate/distilled"):
+        manifest = json.loads((finished / stage / "manifest.json").read_text())
+        assert manifest["complete"] and manifest["fingerprint"], stage
+        assert manifest["versions"]["transformers"]
+    assert len(records(finished / "generate")) == 24
+    assert (finished / "train" / "model" / "model.safetensors").exists()
+    assert (finished / "train" / "adapter" / "adapter_model.safetensors").exists()
+    learnability = json.loads((finished / "train" / "learnability.json").read_text())
+    assert 0 < learnability["own_trace"] < learnability["pruned"]
+    pruned = records(finished / "prune")
+    failed = (finished / "prune" / "errors.jsonl").read_text().splitlines()
+    assert len(pruned) + len(failed) == 24
+    page = (finished / "report" / "report.html").read_text()
+    assert 'class="step delete"' in page and "Plotly.newPlot" in page
+    assert "mini-gsm" in (finished / "report" / "report.md").read_text()
+
+
+def test_the_same_command_again_does_nothing_twice(finished: Path) -> None:
+    stages = ("generate", "prune", "train", "evaluate/base", "evaluate/distilled")
+    before = {s: (finished / s / "records.jsonl").read_bytes() for s in stages}
+    result = drp("run", RECIPE, *QUICK, "generate.batch_size=5", "--out", str(finished))
+    assert before == {s: (finished / s / "records.jsonl").read_bytes() for s in stages}
+    assert "already trained" in result.stdout and "changed" not in result.stdout
+
+
+def test_a_setting_that_matters_reruns_its_stage_and_what_follows(finished: Path) -> None:
+    generated = (finished / "generate" / "records.jsonl").read_bytes()
+    result = drp("prune", RECIPE, *QUICK, "prune.answer=short", "--out", str(finished))
+    assert "prune: settings changed" in result.stdout and "answer: keep → short" in result.stdout
+    assert (finished / "generate" / "records.jsonl").read_bytes() == generated
+    result = drp("train", RECIPE, *QUICK, "prune.answer=short", "--out", str(finished))
+    assert "train: settings changed" in result.stdout
+    # Going back brings the earlier records back instead of making them again.
+    result = drp("prune", RECIPE, *QUICK, "--out", str(finished))
+    assert "left out" in result.stdout
+    assert any(p.name.startswith("prune-") for p in (finished / "superseded").iterdir())
+
+
+def test_stages_out_of_order_say_what_is_missing(tmp_path: Path) -> None:
+    result = drp("train", RECIPE, "--out", str(tmp_path / "r"), check=False)
+    assert result.returncode == 1
+    assert "run `drp prune`" in result.stderr or "run `drp generate`" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_compare_reads_two_runs(finished: Path) -> None:
+    result = drp("compare", str(finished), str(finished))
+    assert "mini-gsm" in result.stdout and "+0.0" in result.stdout and "+0 %" in result.stdout
+
+
+def kill_at_random(
+    arguments: list[str], out: Path, undisturbed_s: float, rng: random.Random, kills: int
+) -> int:
+    """Start the command and SIGKILL it, ``kills`` times; return how many died before they ended."""
+    died = 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [*DRP, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+        )
+        time.sleep(rng.uniform(0.3, undisturbed_s))
+        process.send_signal(signal.SIGKILL)
+        died += process.wait() == -signal.SIGKILL
+    return died
+
+
+def test_ten_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+    rng = random.Random(11)
+    small = ["problems.0.count=48", "generate.batch_size=8", "generate.sampling.max_new_tokens=300"]
+
+    def generate(name: str) -> list[str]:
+        return ["generate", RECIPE, *small, "--out", str(tmp_path / name)]
+
+    started = time.monotonic()
+    drp(*generate("calm"))
+    took = time.monotonic() - started
+    assert kill_at_random(generate("killed"), tmp_path / "killed", took, rng, 10) >= 5
+    drp(*generate("killed"))
+    assert records(tmp_path / "killed" / "generate") == records(tmp_path / "calm" / "generate")
+
+    def prune(name: str) -> list[str]:
+        return ["prune", "--traces", str(tmp_path / "traces.jsonl"), "--out", str(tmp_path / name)]
+
+    rows = [r for r in records(tmp_path / "calm" / "generate") if r["closed"]]
+    many = [{**r, "question": f"{r['question']} ({i})"} for i in range(25) for r in rows]
+    keep = ("question", "gold", "thinking", "answer", "closed", "id")
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps({k: r[k] for k in keep}) + "\n" for r in many))
+    started = time.monotonic()
+    drp(*prune("calm-prune"))
+    took = time.monotonic() - started
+    assert kill_at_random(prune("killed-prune"), tmp_path / "killed-prune", took, rng, 10) >= 5
+    drp(*prune("killed-prune"))
+    for name in ("records.jsonl", "errors.jsonl"):
+        calm = sorted((tmp_path / "calm-prune" / "prune" / name).read_text().splitlines())
+        killed = sorted((tmp_path / "killed-prune" / "prune" / name).read_text().splitlines())
+        assert calm == killed and len(set(killed)) == len(killed)
+    assert len(records(tmp_path / "calm-prune" / "prune")) > 500
