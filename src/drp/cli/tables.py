@@ -20,11 +20,11 @@ def print_table(console: Console, table: Table) -> None:
     """Print one table; numbers to the right."""
     shown = RichTable(
         title=table.title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD,
-        padding=(0, 1), pad_edge=False,
+        padding=(0, 1), collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     for number, name in enumerate(table.head):
         left = number == 0 or table.head == ("figure", "value")
-        shown.add_column(name, justify="left" if left else "right")
+        shown.add_column(name, justify="left" if left else "right", no_wrap=table.head != ("figure", "value"))
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)

@@ -45,19 +45,19 @@ def before_after(summary: RunSummary) -> Table:
         base, after, c = tier.base, tier.distilled, tier.comparison
         accuracy = _pair(f"{100 * base.accuracy:.1f}", f"{100 * after.accuracy:.1f}" if after else None)
         tokens = _pair(f"{base.tokens_mean:.0f}", f"{after.tokens_mean:.0f}" if after else None)
-        row = (tier.benchmark, f"{base.problems}×{base.runs}", accuracy)
+        row = (tier.benchmark, str(base.problems), accuracy)
         if c is None:
-            rows.append((*row, "–", "–", tokens, "–"))
+            rows.append((*row, "–", "–", "–", tokens, "–"))
             continue
-        points = f"{100 * c.accuracy_difference:+.1f} {bracket(c.accuracy_difference_interval, 100)}"
+        points, interval = f"{100 * c.accuracy_difference:+.1f}", bracket(c.accuracy_difference_interval, 100)
         change = f"{100 * (c.tokens_ratio - 1):+.0f} %"
-        rows.append((*row, points, _p(c.accuracy_p), tokens, change))
+        rows.append((*row, points, interval, _p(c.accuracy_p), tokens, change))
     return Table(
         "Before and after",
-        ("benchmark", "n×runs", "accuracy, %", "difference", "p", "tokens", "change"),
+        ("benchmark", "n", "accuracy, %", "diff.", "95 % CI", "p", "tokens", "change"),
         tuple(rows),
-        "Accuracy is Pass@1 over the runs; the difference is paired by problem, in points, with its 95 % "
-        "bootstrap interval; p is of a paired permutation test on accuracy.",
+        "Accuracy is Pass@1 over the runs; its difference is paired by problem, in points, with a bootstrap "
+        "interval; p is of a paired permutation test.",
     )
 
 

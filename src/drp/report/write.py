@@ -35,8 +35,9 @@ def protocol_line(summary: RunSummary) -> str:
     if not settings:
         return "No evaluation yet."
     sampling = settings["sampling"]
+    runs = max((tier.base.runs for tier in summary.tiers), default=1)
     return (
-        f"Protocol: temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
+        f"Protocol: {runs} run{'s' if runs > 1 else ''} a problem, temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
         f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template."
     )
 
