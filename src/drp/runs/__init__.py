@@ -1,0 +1,1 @@
+"""Run folders: journals, manifests, and the resuming stage runner."""

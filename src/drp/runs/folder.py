@@ -1,0 +1,213 @@
+"""The run folder: one folder a stage, a manifest in each, one process at a time."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, TypeVar, cast
+
+from pydantic import Field
+
+from drp.errors import RunFolderError
+from drp.records import Failure, Record, content_id
+from drp.runs.journal import Journal, read_records, write_atomically
+
+R = TypeVar("R", bound=Record)
+
+Settings = Mapping[str, object]
+"""Everything that defines a stage's records, as plain JSON values."""
+
+_PACKAGES = ("drp-reasoning", "torch", "transformers", "trl", "peft", "openai", "math-verify")
+
+
+class Manifest(Record):
+    """What a stage folder says about itself."""
+
+    stage: str
+    fingerprint: str
+    """Content hash of ``settings``: same fingerprint, same records."""
+    settings: dict[str, object]
+    versions: dict[str, str]
+    complete: bool = False
+    counts: dict[str, int] = Field(default_factory=dict)
+    seconds: float = 0.0
+    """Time spent in this stage, over all its processes."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that shape results, as far as installed."""
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class StageFolder:
+    """The folder of one stage: records, errors and manifest."""
+
+    def __init__(self, path: Path, stage: str) -> None:
+        self.path, self.stage = path, stage
+
+    @property
+    def records_path(self) -> Path:
+        """The records, one JSON object a line."""
+        return self.path / "records.jsonl"
+
+    @property
+    def errors_path(self) -> Path:
+        """What failed or was left out, with reasons."""
+        return self.path / "errors.jsonl"
+
+    @property
+    def manifest_path(self) -> Path:
+        """The manifest."""
+        return self.path / "manifest.json"
+
+    def manifest(self) -> Manifest | None:
+        """Return the manifest, or ``None`` where the stage was never begun."""
+        if not self.manifest_path.exists():
+            return None
+        return Manifest.model_validate_json(self.manifest_path.read_bytes())
+
+    def records(self, kind: type[R]) -> list[R]:
+        """Return all whole records."""
+        return list(read_records(self.records_path, kind))
+
+    def failures(self) -> list[Failure]:
+        """Return all recorded failures, retried ones included."""
+        return list(read_records(self.errors_path, Failure))
+
+    def journal(self) -> Journal:
+        """Open the records for appending."""
+        return Journal(self.records_path)
+
+    def errors(self) -> Journal:
+        """Open the errors for appending."""
+        return Journal(self.errors_path)
+
+    def update(self, *, complete: bool, counts: Mapping[str, int], seconds: float = 0.0) -> None:
+        """Rewrite the manifest with new counts, adding ``seconds`` to the time spent."""
+        manifest = self.manifest()
+        if manifest is None:
+            raise RunFolderError(f"{self.path} has no manifest; run the stage again from the start")
+        changed = manifest.model_copy(
+            update={
+                "complete": complete,
+                "counts": dict(counts),
+                "seconds": round(manifest.seconds + seconds, 3),
+                "versions": installed_versions(),
+            }
+        )
+        write_atomically(self.manifest_path, changed.model_dump_json(indent=1) + "\n")
+
+
+def changed_keys(old: Settings, new: Settings, prefix: str = "") -> list[str]:
+    """Return the dotted names of settings that differ, with both values where they are short."""
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        one, two = old.get(key), new.get(key)
+        if one == two:
+            continue
+        if isinstance(one, dict) and isinstance(two, dict):
+            found += changed_keys(cast(Settings, one), cast(Settings, two), f"{prefix}{key}.")
+        elif len(f"{one}{two}") <= 60:
+            found.append(f"{prefix}{key}: {one} → {two}")
+        else:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+class RunFolder:
+    """A folder that one process at a time may write to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = (self.path / ".lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise RunFolderError(
+                f"{self.path} is in use by {holder}. Wait for it to end, or choose another folder with --out."
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%F %T')}")
+        lock.flush()
+        self._lock = lock
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock:
+            self._lock.truncate(0)
+            self._lock.close()  # closing releases the lock; so does dying
+            self._lock = None
+
+    def stage(self, name: str) -> StageFolder:
+        """Return the folder of a stage, to read from; it may not exist yet."""
+        return StageFolder(self.path / name, name)
+
+    def open_stage(self, name: str, settings: Settings) -> tuple[StageFolder, list[str]]:
+        """Return a stage's folder, ready to be written with these settings.
+
+        Records made with other settings are moved to ``superseded/``; if that place holds records
+        made with exactly these settings, they come back.
+
+        Returns:
+            The folder, and the settings that changed since what stood there (empty if none did).
+        """
+        plain = json.loads(json.dumps(settings))
+        fingerprint = content_id("fp", plain)
+        folder = self.stage(name)
+        manifest = folder.manifest()
+        if manifest and manifest.fingerprint == fingerprint:
+            return folder, []
+        changes: list[str] = []
+        if folder.path.exists():
+            if manifest is None and (folder.records_path.exists() or folder.errors_path.exists()):
+                raise RunFolderError(
+                    f"{folder.path} holds records but no manifest. It was not written by this tool, or its "
+                    "manifest was removed; move the folder away or choose another with --out."
+                )
+            if manifest:
+                changes = changed_keys(manifest.settings, plain)
+                self._set_aside(folder, manifest)
+            else:
+                shutil.rmtree(folder.path)
+        kept = self._aside(name, fingerprint)
+        if kept.exists():
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            kept.rename(folder.path)
+            return folder, changes
+        folder.path.mkdir(parents=True)
+        fresh = Manifest(
+            stage=name, fingerprint=fingerprint, settings=plain, versions=installed_versions()
+        )
+        write_atomically(folder.manifest_path, fresh.model_dump_json(indent=1) + "\n")
+        return folder, changes
+
+    def _aside(self, name: str, fingerprint: str) -> Path:
+        return self.path / "superseded" / f"{name.replace('/', '-')}-{fingerprint}"
+
+    def _set_aside(self, folder: StageFolder, manifest: Manifest) -> None:
+        target = self._aside(folder.stage, manifest.fingerprint)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.path.rename(target)

@@ -1,0 +1,95 @@
+"""The resuming stage runner: owed = wanted − done, by id."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from drp.records import Failure, Keyed
+from drp.runs.folder import StageFolder
+
+R = TypeVar("R", bound=Keyed)
+
+
+class Identified(Protocol):
+    """Anything with an id."""
+
+    @property
+    def id(self) -> str:
+        """Content identity."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a stage reports how far it is."""
+
+    def begin(self, stage: str, done: int, wanted: int) -> None:
+        """A stage starts with ``done`` of ``wanted`` items on file."""
+        ...
+
+    def advance(self, items: int, tokens: int = 0) -> None:
+        """Some items ended; ``tokens`` were generated for them."""
+        ...
+
+    def end(self, note: str) -> None:
+        """The stage ended; ``note`` sums it up."""
+        ...
+
+
+async def run_stage(
+    folder: StageFolder,
+    kind: type[R],
+    wanted: Sequence[Identified],
+    work: Callable[[set[str]], AsyncIterator[R | Failure]],
+    progress: Progress,
+    tokens_of: Callable[[R], int] = lambda _: 0,
+) -> list[R]:
+    """Run what is owed of a stage, writing every outcome as it comes.
+
+    Args:
+        folder: The stage's folder, opened with its settings.
+        kind: Record type of the stage; its ``id`` is that of the wanted item.
+        wanted: The items to have outcomes for, each id once.
+        work: Yields outcomes for the owed ids it is given. Outcomes of other ids are ignored, so
+            that work which only makes sense in whole batches may redo some.
+        progress: Told about every outcome.
+        tokens_of: Tokens generated for a record, for the progress display.
+
+    Returns:
+        The records of the wanted items, in their order; failed items are missing.
+    """
+    ids = [item.id for item in wanted]
+    recorded = folder.records(kind)
+    done: dict[str, R] = {record.id: record for record in recorded}
+    given_up = {f.id for f in folder.failures() if not f.retry}
+    owed = {i for i in ids if i not in done and i not in given_up}
+    progress.begin(folder.stage, len(ids) - len(owed), len(ids))
+    started = time.monotonic()
+    if owed:
+        folder.update(complete=False, counts={"wanted": len(ids), "done": len(ids) - len(owed)})
+    failed = 0
+    with folder.journal() as journal, folder.errors() as errors:
+        if owed:
+            async for outcome in work(set(owed)):
+                if outcome.id not in owed:
+                    continue
+                owed.discard(outcome.id)
+                if isinstance(outcome, Failure):
+                    errors.append(outcome)
+                    failed += 1
+                    if not outcome.retry:
+                        given_up.add(outcome.id)
+                    progress.advance(1)
+                else:
+                    journal.append(outcome)
+                    done[outcome.id] = outcome
+                    progress.advance(1, tokens_of(outcome))
+    records = [done[i] for i in ids if i in done]
+    left_out = sum(i in given_up and i not in done for i in ids)
+    pending = len(ids) - len(records) - left_out
+    counts = {"wanted": len(ids), "done": len(records), "left_out": left_out, "pending": pending}
+    folder.update(complete=pending == 0, counts=counts, seconds=time.monotonic() - started)
+    note = f"{len(records)} of {len(ids)} done"
+    note += f", {left_out} left out (reasons in {folder.errors_path.name})" if left_out else ""
+    note += f", {pending} failed and will be tried again by the same command" if pending else ""
+    progress.end(note)
+    return records
