@@ -160,7 +160,9 @@ def file_table(figures: list[dict[str, Any]]) -> Table:
 
 def label_table(title: str, figures: dict[str, float]) -> Table:
     """Return a table of named figures."""
-    rows = tuple((k.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for k, v in figures.items())
+    rows = tuple(
+        (k.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for k, v in figures.items()
+    )
     return Table(title, ("figure", "value"), rows)
 
 
@@ -182,7 +184,12 @@ def main() -> None:
     print_table(console, label_table("Thought anchors, all traces", all_anchors))
     print_table(console, label_table("PRMBench: inserted redundant steps", redundancy))
     if args.json:
-        record = {"files": files, "thought_anchors_correct": anchors, "thought_anchors_all": all_anchors, "prmbench": redundancy}
+        record = {
+            "files": files,
+            "thought_anchors_correct": anchors,
+            "thought_anchors_all": all_anchors,
+            "prmbench": redundancy,
+        }
         args.json.write_text(json.dumps(record, indent=1) + "\n")
 
 

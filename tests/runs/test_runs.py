@@ -42,7 +42,10 @@ def test_a_torn_last_line_is_cut_and_owed_again(tmp_path: Path) -> None:
         with Journal(path) as journal:
             journal.append(Item(id="c"))
         lines = path.read_text().splitlines()
-        assert [json.loads(line)["id"] for line in lines] == [*[i for i in read if f'"{i}"' in path.read_text()], "c"]
+        assert [json.loads(line)["id"] for line in lines] == [
+            *[i for i in read if f'"{i}"' in path.read_text()],
+            "c",
+        ]
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
@@ -58,7 +61,9 @@ def test_identity_is_content() -> None:
     assert one.id != Problem(question="q", gold="2").id
 
 
-async def outcomes(owed: set[str], seen: list[set[str]], fail: str = "", retry: bool = False) -> AsyncIterator[Item | Failure]:
+async def outcomes(
+    owed: set[str], seen: list[set[str]], fail: str = "", retry: bool = False
+) -> AsyncIterator[Item | Failure]:
     seen.append(owed)
     for identity in sorted(owed):
         if identity == fail:

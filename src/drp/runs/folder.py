@@ -196,9 +196,7 @@ class RunFolder:
             kept.rename(folder.path)
             return folder, changes
         folder.path.mkdir(parents=True)
-        fresh = Manifest(
-            stage=name, fingerprint=fingerprint, settings=plain, versions=installed_versions()
-        )
+        fresh = Manifest(stage=name, fingerprint=fingerprint, settings=plain, versions=installed_versions())
         write_atomically(folder.manifest_path, fresh.model_dump_json(indent=1) + "\n")
         return folder, changes
 
