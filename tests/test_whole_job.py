@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,28 @@ def test_stages_out_of_order_say_what_is_missing(tmp_path: Path) -> None:
 def test_compare_reads_two_runs(finished: Path) -> None:
     result = drp("compare", str(finished), str(finished))
     assert "mini-gsm" in result.stdout and "+0.0" in result.stdout and "+0 %" in result.stdout
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "generate", tmp_path / "generate")
+    shutil.copytree(finished / "prune", tmp_path / "prune")
+    long = [*QUICK, "train.epochs=12", "train.save_steps=3"]
+    arguments = ["train", RECIPE, *long, "--out", str(tmp_path)]
+    process = subprocess.Popen([*DRP, *arguments], stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    log = tmp_path / "train" / "records.jsonl"
+    while not (log.exists() and log.read_text().count("\n") >= 8):
+        assert process.poll() is None, "training ended before it could be killed"
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert list((tmp_path / "train" / "checkpoints").glob("checkpoint-*"))
+    drp(*arguments)
+    killed = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [r["step"] for r in killed] == list(range(1, len(killed) + 1))
+    shutil.rmtree(tmp_path / "train")
+    drp(*arguments)
+    calm = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [r["loss"] for r in killed] == pytest.approx([r["loss"] for r in calm], abs=2e-3)
 
 
 def kill_at_random(

@@ -3,7 +3,7 @@
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
@@ -16,6 +16,17 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         tokens, elapsed = task.fields.get("tokens", 0), task.elapsed or 0
         return Text(f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else "", style="dim")
+
+
+class _Remaining(ProgressColumn):
+    """Time left at the mean pace of this process; items end in bursts, so recent pace says little."""
+
+    def render(self, task: Task) -> Text:
+        made = task.completed - task.fields.get("before", 0)
+        if not made or not task.elapsed or not task.total:
+            return Text("ETA –:––", style="dim")
+        left = int(task.elapsed / made * (task.total - task.completed))
+        return Text(f"ETA {left // 60}:{left % 60:02d}", style="dim")
 
 
 class TerminalProgress:
@@ -35,10 +46,10 @@ class TerminalProgress:
             return
         self._bar = Bar(
             TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
-            TextColumn("ETA"), TimeRemainingColumn(), console=self.console, transient=True,
+            _Remaining(), console=self.console, transient=True,
         )  # fmt: skip
         self._bar.start()
-        self._bar.add_task(stage, total=wanted, completed=done, tokens=0)
+        self._bar.add_task(stage, total=wanted, completed=done, tokens=0, before=done)
 
     def advance(self, items: int, tokens: int = 0) -> None:
         """Some items ended; ``tokens`` were generated for them."""

@@ -114,7 +114,9 @@ class OpenAIEngine:
         if isinstance(apart, str) and apart:
             thinking, answer, closed = apart.strip(), content.strip(), bool(content.strip())
         else:
-            opened = "</think>" in content
+            # A template that pre-fills the opening tag leaves it out of the reply; a reply that was cut
+            # before the closing tag is all thinking then.
+            opened = "</think>" in content or choice.finish_reason == "length"
             thinking, answer, closed = split_thinking(content, opened=opened)
         details = getattr(usage, "completion_tokens_details", None)
         return Completion(

@@ -48,5 +48,6 @@ def histogram_html(
         legend={"orientation": "h", "y": 1.08, "x": 0},
     )  # fmt: skip
     figure.update_yaxes(title_text="% of completions")
+    figure.update_xaxes(rangemode="tozero")
     figure.update_xaxes(title_text="tokens per completion", row=len(order), col=1)
     return str(figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False}))

@@ -1,6 +1,5 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,11 @@ def report_markdown(summary: RunSummary) -> str:
     """Return the report as Markdown."""
     parts = [f"# {summary.name}", protocol_line(summary)]
     parts += [text.markdown(table) for table in text.tables(summary)]
-    versions = ", ".join(f"{k} {v}" for k, v in summary.versions.items())
-    return "\n\n".join([*parts, f"Made with {versions}."]) + "\n"
+    return "\n\n".join([*parts, _made_with(summary)]) + "\n"
+
+
+def _made_with(summary: RunSummary) -> str:
+    return "Made with " + ", ".join(f"{k} {v}" for k, v in summary.versions.items()) + "."
 
 
 def _shown_traces(run: Path) -> list[dict[str, Any]]:
@@ -84,5 +86,5 @@ def _html(run: Path, summary: RunSummary) -> str:
         tables=text.tables(summary),
         chart=chart,
         traces=_shown_traces(run),
-        versions=json.dumps(summary.versions),
+        made_with=_made_with(summary),
     )

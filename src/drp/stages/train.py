@@ -85,7 +85,7 @@ def train_student(
     try:
         from drp.engines.transformers_engine import load_tokenizer
         from drp.training.examples import within_limit
-        from drp.training.sft import fine_tune
+        from drp.training.sft import fine_tune, last_checkpoint
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
 
@@ -99,7 +99,8 @@ def train_student(
             f"{len(longer)} of {len(chosen)} examples are longer than train.max_length={settings.max_length} "
             "tokens. Raise it, or set train.over_length=drop to leave them out."
         )
-    folder.records_path.unlink(missing_ok=True)
+    _, resumed = last_checkpoint(folder.path)
+    _forget_after(folder, resumed)
     folder.errors_path.unlink(missing_ok=True)
     with folder.errors() as errors:
         for example in longer:
@@ -125,6 +126,12 @@ def train_student(
     note = f"{len(examples)} examples, {last['steps']} steps, {time.monotonic() - started:.0f} s"
     progress.end(note + (f"; {len(longer)} over {settings.max_length} tokens left out" if longer else ""))
     return model_folder
+
+
+def _forget_after(folder: StageFolder, step: int) -> None:
+    """Drop logged steps that an interrupted training will take again."""
+    kept = [r for r in folder.records(TrainStep) if r.step <= step]
+    write_atomically(folder.records_path, "".join(r.model_dump_json() + "\n" for r in kept))
 
 
 def _measure_learnability(

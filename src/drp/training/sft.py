@@ -75,6 +75,13 @@ def _config(settings: TrainSettings, work: Path, device: torch.device) -> SFTCon
     )
 
 
+def last_checkpoint(out: Path) -> tuple[Path | None, int]:
+    """Return the newest whole checkpoint of an interrupted training under ``out``, and its step."""
+    states = (out / "checkpoints").glob("checkpoint-*/trainer_state.json")  # written last
+    found = {int(state.parent.name.rpartition("-")[2]): state.parent for state in states}
+    return (found[max(found)], max(found)) if found else (None, 0)
+
+
 def fine_tune(
     model_path: str,
     examples: Sequence[Example],
@@ -120,8 +127,8 @@ def fine_tune(
         callbacks=[_Log(listen)],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoints = sorted(work.glob("checkpoint-*/trainer_state.json"))
-    result = trainer.train(resume_from_checkpoint=str(checkpoints[-1].parent) if checkpoints else None)
+    checkpoint, _ = last_checkpoint(out)
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not torch.isfinite(torch.tensor(result.training_loss)):
         raise TrainingError("the training loss is not a number; lower the learning rate")
     _save(trainer, tokenizer, model_path, out)
