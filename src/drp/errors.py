@@ -28,6 +28,15 @@ class EngineError(DrpError):
     """An engine could not be built or could not answer."""
 
 
+class TeacherError(DrpError):
+    """A teacher gave no usable edit script for one trace."""
+
+    def __init__(self, message: str, *, kind: str = "teacher", retry: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry = retry
+
+
 class TrainingError(DrpError):
     """Training could not start or did not produce a usable model."""
 

@@ -202,6 +202,7 @@ class Pipeline:
             key_variable=endpoint.key_variable,
             concurrency=endpoint.concurrency,
             timeout_s=endpoint.timeout_s,
+            prefilled_thinking=True,
         )
 
     def _engine(self, model: str, batch_size: int | None = None) -> Engine:

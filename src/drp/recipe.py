@@ -13,6 +13,7 @@ from drp.engines.base import Sampling
 from drp.errors import RecipeError
 from drp.pruning.checks import CheckLimits
 from drp.records import Record
+from drp.teachers.edit_script import EditScriptSettings
 from drp.teachers.rules import RulesSettings
 from drp.training.settings import TrainSettings
 
@@ -41,12 +42,12 @@ class PromptSettings(Record):
 
 
 class EndpointSettings(Record):
-    """An OpenAI-compatible endpoint that serves the student."""
+    """An OpenAI-compatible endpoint."""
 
     base_url: str | None = Field(default=None, json_schema_extra=EXECUTION)
     """Its URL, such as http://localhost:8000/v1; left out: api.openai.com."""
     model: str | None = None
-    """The model's name there; left out: the student's."""
+    """The student's name there; left out: `student.model`."""
     key_variable: str = Field(default="OPENAI_API_KEY", json_schema_extra=EXECUTION)
     """Environment variable that holds the key."""
     concurrency: int = Field(default=32, ge=1, json_schema_extra=EXECUTION)
@@ -75,8 +76,12 @@ class GenerateSettings(Record):
 class PruneSettings(Record):
     """Stage prune: edit scripts, applied and checked."""
 
-    teacher: Literal["rules"] = "rules"
-    """Who edits the traces."""
+    teacher: Literal["rules", "edit_script"] = "rules"
+    """Who edits the traces: rules, or a language model by the edit-script protocol."""
+    edit_script: EditScriptSettings = EditScriptSettings()
+    """Settings of the edit-script teacher."""
+    endpoint: EndpointSettings = Field(default=EndpointSettings(), json_schema_extra=EXECUTION)
+    """Where the edit-script teacher is served; its model is `edit_script.model`."""
     rules: RulesSettings = RulesSettings()
     """Settings of the rules teacher."""
     checks: CheckLimits = CheckLimits()

@@ -132,7 +132,7 @@ class Edit(Record):
     reason: str | None = None
     """Why the step goes, for a delete; optional elsewhere."""
     borders: tuple[int, ...] = ()
-    """For a merge: the first unit of each step after the first, so that steps can be told apart."""
+    """For a merge, where known: the first unit of each merged step after the first."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Edit":
@@ -146,10 +146,11 @@ class Edit(Record):
             raise ValueError(f"delete of units {self.first}-{self.last} gives no reason")
         if self.action == "merge":
             inside = all(self.first < border <= self.last for border in self.borders)
-            if not self.borders or not inside or list(self.borders) != sorted(set(self.borders)):
+            ordered = list(self.borders) == sorted(set(self.borders))
+            if len(self.skills) < 2 or self.first == self.last or not (inside and ordered):
                 raise ValueError(
-                    f"merge of units {self.first}-{self.last} must span two or more adjacent steps; "
-                    f"borders {list(self.borders)} do not divide it"
+                    f"merge of units {self.first}-{self.last} must span two or more adjacent steps: "
+                    f"skills {list(self.skills)}, borders {list(self.borders)}"
                 )
         elif self.borders:
             raise ValueError(f"{self.action} of units {self.first}-{self.last} has merge borders")

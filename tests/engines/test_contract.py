@@ -1,8 +1,8 @@
 """One suite over both engines; the endpoint is a real server on loopback that runs the student."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,6 +13,7 @@ from drp.engines.transformers_engine import TransformersEngine
 from drp.errors import EngineError
 from drp.records import Completion, Failure
 from drp.text.thinking import join_thinking
+from tests.loopback import Loopback, completion, failure
 
 QUESTIONS = [
     "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?",
@@ -35,65 +36,34 @@ async def collect(engine: Engine, requests: list[Request]) -> dict[str, Completi
     return found
 
 
-class Server:
-    """An OpenAI-compatible endpoint; ``mode`` picks how it answers."""
+class Student:
+    """Answers as the student; ``mode`` picks how, ``hits`` counts."""
 
     def __init__(self, student: TransformersEngine) -> None:
         self.student, self.mode, self.hits = student, "content", 0
-        self.lock = threading.Lock()
-        self.loop = asyncio.new_event_loop()
-        self.url = ""
-        ready = threading.Event()
-        threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
-        ready.wait(20)
 
-    def _serve(self, ready: threading.Event) -> None:
-        asyncio.set_event_loop(self.loop)
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._answer)
-
-        async def start() -> None:
-            runner = web.AppRunner(app)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-            ready.set()
-
-        self.loop.run_until_complete(start())
-        self.loop.run_forever()
-
-    async def _answer(self, http: web.Request) -> web.Response:
-        body, self.hits = await http.json(), self.hits + 1
+    async def __call__(self, body: dict[str, Any]) -> web.StreamResponse:
+        self.hits += 1
         if self.mode == "busy" and self.hits == 1:
-            return web.json_response({"error": {"message": "busy"}}, status=429, headers={"retry-after": "0"})
+            return failure(429, "busy", **{"retry-after": "0"})
         if self.mode == "bad":
-            return web.json_response({"error": {"message": "no such parameter"}}, status=400)
+            return failure(400, "no such parameter")
         if self.mode == "forbidden":
-            return web.json_response({"error": {"message": "who are you"}}, status=401)
+            return failure(401, "who are you")
         sampling = Sampling(
             temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"]
         )
-        asked = Request(
-            id="x",
-            messages=tuple(Message(**m) for m in body["messages"]),
-            sampling=sampling,
-            seed=body["seed"],
-        )
-        with self.lock:
-            outcome = (await collect(self.student, [asked]))["x"]
+        messages = tuple(Message(**m) for m in body["messages"])
+        asked = Request(id="x", messages=messages, sampling=sampling, seed=body["seed"])
+        outcome = (await collect(self.student, [asked]))["x"]
         assert isinstance(outcome, Completion)
-        message: dict[str, str | None] = {"role": "assistant"}
+        tokens = (outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
         if self.mode == "reasoning":
-            message |= {"reasoning": outcome.thinking, "content": outcome.answer or None}
+            message = {"reasoning": outcome.thinking, "content": outcome.answer or None}
         else:
             text = join_thinking(outcome.thinking, outcome.answer) if outcome.closed else outcome.thinking
-            message["content"] = text
-        usage = {"prompt_tokens": outcome.usage.prompt_tokens, "completion_tokens": outcome.usage.completion_tokens,
-                 "total_tokens": outcome.usage.prompt_tokens + outcome.usage.completion_tokens}  # fmt: skip
-        choice = {"index": 0, "message": message, "finish_reason": outcome.finish_reason}
-        return web.json_response({"id": "c", "object": "chat.completion", "created": 0, "model": "mini",
-                                  "choices": [choice], "usage": usage})  # fmt: skip
+            message = {"content": text}
+        return completion(message, outcome.finish_reason, tokens)
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +72,28 @@ def student(student_path: str) -> TransformersEngine:
 
 
 @pytest.fixture(scope="module")
-def server(student: TransformersEngine) -> Iterator[Server]:
-    made = Server(student)
+def server(student: TransformersEngine) -> Iterator[Loopback]:
+    made = Loopback(Student(student))
     yield made
-    made.loop.call_soon_threadsafe(made.loop.stop)
+    made.stop()
+
+
+@pytest.fixture
+def play(server: Loopback) -> Student:
+    assert isinstance(server.answer, Student)
+    server.answer.mode, server.answer.hits = "content", 0
+    return server.answer
 
 
 @pytest.fixture(params=["transformers", "openai", "openai-reasoning"])
 async def engine(
-    request: pytest.FixtureRequest, student: TransformersEngine, server: Server
+    request: pytest.FixtureRequest, student: TransformersEngine, server: Loopback, play: Student
 ) -> AsyncIterator[Engine]:
     if request.param == "transformers":
         yield student
         return
-    server.mode = "reasoning" if request.param.endswith("reasoning") else "content"
-    made = OpenAIEngine("mini", base_url=server.url, max_retries=2)
+    play.mode = "reasoning" if request.param.endswith("reasoning") else "content"
+    made = OpenAIEngine("mini", base_url=server.url, max_retries=2, prefilled_thinking=True)
     yield made
     await made.close()
 
@@ -169,20 +146,20 @@ async def test_batches_are_planned_over_all_requests(student: TransformersEngine
     assert [len(b) for b in student.batches(requests)] == [2, 1]
 
 
-async def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
-    server.mode, server.hits = "busy", 0
+async def test_a_busy_endpoint_is_asked_again(server: Loopback, play: Student) -> None:
+    play.mode = "busy"
     engine = OpenAIEngine("mini", base_url=server.url, max_retries=2)
     assert isinstance((await collect(engine, [request(0)]))["r0"], Completion)
-    assert server.hits == 2
+    assert play.hits == 2
     await engine.close()
 
 
-async def test_failures_are_records_and_a_refused_key_stops(server: Server) -> None:
-    server.mode = "bad"
+async def test_failures_are_records_and_a_refused_key_stops(server: Loopback, play: Student) -> None:
+    play.mode = "bad"
     engine = OpenAIEngine("mini", base_url=server.url, max_retries=0)
     failure = (await collect(engine, [request(0)]))["r0"]
     assert isinstance(failure, Failure) and failure.kind == "http_400" and not failure.retry
-    server.mode = "forbidden"
+    play.mode = "forbidden"
     with pytest.raises(EngineError, match="refused the key"):
         await collect(engine, [request(0)])
     await engine.close()

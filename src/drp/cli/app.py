@@ -76,7 +76,7 @@ def generate(recipe: RecipePath, overrides: Overrides = None, out: Out = None, l
 
 @app.command()
 def prune(
-    recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML).", show_default=False)] = None,
+    recipe: Annotated[str | None, typer.Argument(help="Recipe (YAML).", show_default=False)] = None,
     overrides: Overrides = None,
     traces: Annotated[
         Path | None, typer.Option("--traces", help="Prune traces of this JSONL file instead of a run's own.")
@@ -97,14 +97,19 @@ def prune(
     if traces is None:
         if recipe is None:
             raise typer.BadParameter("give a recipe, or --traces FILE.jsonl")
-        with _pipeline(recipe, changes, out, limit) as pipeline:
+        with _pipeline(Path(recipe), changes, out, limit) as pipeline:
             pipeline.run("prune")
         return
-    if recipe is not None and "=" in str(recipe):
-        changes, recipe = [str(recipe), *changes], None
+    if recipe is not None and "=" in recipe:  # no recipe was named, only changes
+        changes, recipe = [recipe, *changes], None
     from drp.recipe import load_recipe
 
-    _prune_file(traces, load_recipe(recipe, changes), out or Path("runs") / traces.stem, limit)
+    _prune_file(
+        traces,
+        load_recipe(Path(recipe) if recipe else None, changes),
+        out or Path("runs") / traces.stem,
+        limit,
+    )
 
 
 def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) -> None:

@@ -3,9 +3,9 @@
 # Extra arguments go to the endpoint as they are, which leaves the client's overloads undecided.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import openai
@@ -14,6 +14,7 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 from drp.engines.base import Reply, Request
 from drp.errors import EngineError
 from drp.records import Completion, Failure, FinishReason, Usage
+from drp.runs.concurrency import as_they_land
 from drp.text.thinking import split_thinking
 
 _FINISH: dict[str, FinishReason] = {
@@ -34,13 +35,31 @@ class OpenAIEngine:
         timeout_s: float = 600.0,
         max_retries: int = 4,
         send_seed: bool = True,
+        prefilled_thinking: bool = False,
     ) -> None:
+        """Connect to an endpoint.
+
+        Args:
+            model: The model's name there.
+            base_url: URL of the endpoint; ``None`` is OpenAI's own.
+            key_variable: Environment variable that holds the key.
+            concurrency: Most requests in flight.
+            timeout_s: Seconds after which a request is given up or tried again.
+            max_retries: How often the client itself tries again, with back-off, Retry-After honoured.
+            send_seed: Whether to send each request's seed.
+            prefilled_thinking: Whether the model's template opens the thinking itself, so that a reply
+                cut before the closing tag is all thinking.
+
+        Raises:
+            EngineError: No key and no ``base_url``.
+        """
         key = os.environ.get(key_variable)
         if not key and base_url is None:
             raise EngineError(
                 f"no API key: set the environment variable {key_variable}, or give base_url for a local server"
             )
         self.model, self.concurrency, self.send_seed = model, concurrency, send_seed
+        self.prefilled_thinking = prefilled_thinking
         self.client = AsyncOpenAI(
             api_key=key or "none",
             base_url=base_url,
@@ -65,18 +84,9 @@ class OpenAIEngine:
 
     async def complete(self, batches: Sequence[Sequence[Request]]) -> AsyncIterator[Reply]:
         """Yield replies as they arrive, at most ``concurrency`` requests in flight."""
-        waiting = [request for batch in reversed(batches) for request in reversed(batch)]
-        flying: set[asyncio.Task[Reply]] = set()
-        try:
-            while waiting or flying:
-                while waiting and len(flying) < self.concurrency:
-                    flying.add(asyncio.create_task(self._one(waiting.pop())))
-                landed, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
-                for task in landed:
-                    yield task.result()
-        finally:
-            for task in flying:
-                task.cancel()
+        starters = [partial(self._one, request) for batch in batches for request in batch]
+        async for reply in as_they_land(starters, self.concurrency):
+            yield reply
 
     async def _one(self, request: Request) -> Reply:
         extra: dict[str, Any] = {"seed": request.seed % 2**31} if self.send_seed else {}
@@ -114,9 +124,8 @@ class OpenAIEngine:
         if isinstance(apart, str) and apart:
             thinking, answer, closed = apart.strip(), content.strip(), bool(content.strip())
         else:
-            # A template that pre-fills the opening tag leaves it out of the reply; a reply that was cut
-            # before the closing tag is all thinking then.
-            opened = "</think>" in content or choice.finish_reason == "length"
+            cut = self.prefilled_thinking and choice.finish_reason == "length"
+            opened = "</think>" in content or cut
             thinking, answer, closed = split_thinking(content, opened=opened)
         details = getattr(usage, "completion_tokens_details", None)
         return Completion(

@@ -1,18 +1,24 @@
 """Stage prune: every trace ends as a pruned trace with its checks, or as a failure with its reason."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 from pydantic import ValidationError
 
-from drp.errors import DrpError
+from drp.errors import EditScriptError, TeacherError
 from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.pruning.checks import Candidate, run_checks
 from drp.recipe import PruneSettings
 from drp.records import EditScript, Failure, PrunedTrace, Trace
+from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.stage import Progress, run_stage
 from drp.teachers.base import Teacher
+from drp.teachers.edit_script import EditScriptTeacher
+from drp.teachers.replies import ReplyStore
 from drp.teachers.rules import RulesTeacher
 from drp.text.answers import final_answer
 from drp.text.thinking import join_thinking
@@ -20,9 +26,27 @@ from drp.text.tokens import TokenCounter
 from drp.text.units import split_units
 
 
-def make_teacher(settings: PruneSettings) -> Teacher:
-    """Return the teacher a recipe names."""
-    return RulesTeacher(settings.rules)
+@asynccontextmanager
+async def open_teacher(settings: PruneSettings, replies: Path) -> AsyncGenerator[Teacher]:
+    """Provide the teacher a recipe names; a language model's replies are kept in ``replies``."""
+    if settings.teacher == "rules":
+        yield RulesTeacher(settings.rules)
+        return
+    from drp.engines.openai_engine import OpenAIEngine
+
+    endpoint = settings.endpoint
+    engine = OpenAIEngine(
+        settings.edit_script.model,
+        base_url=endpoint.base_url,
+        key_variable=endpoint.key_variable,
+        concurrency=endpoint.concurrency,
+        timeout_s=endpoint.timeout_s,
+    )
+    store = ReplyStore(replies, engine)
+    try:
+        yield EditScriptTeacher(store, settings.edit_script)
+    finally:
+        await store.close()
 
 
 def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, str] | None:
@@ -61,7 +85,11 @@ async def prune_trace(
     try:
         script = await teacher.prune(trace, units)
         thinking = apply_script(units, script)
-    except (DrpError, ValidationError) as error:
+    except TeacherError as error:
+        return Failure(
+            id=trace.id, stage="prune", kind=error.kind, message=str(error)[:2000], retry=error.retry
+        )
+    except (EditScriptError, ValidationError) as error:
         return Failure(id=trace.id, stage="prune", kind="invalid_script", message=str(error)[:2000])
     answer = new_answer(trace, script, settings.answer)
     candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
@@ -98,12 +126,21 @@ async def prune_traces(
     count: TokenCounter,
     progress: Progress,
 ) -> list[PrunedTrace]:
-    """Prune all traces into a stage folder, resuming what is on file."""
-    teacher = make_teacher(settings)
+    """Prune all traces into a stage folder, resuming what is on file.
+
+    A language model's replies are kept beside the stage folder, so that other checks or another
+    answer policy do not pay for them again.
+    """
+    limit = 1 if settings.teacher == "rules" else settings.endpoint.concurrency
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
-        for trace in traces:
-            if trace.id in owed:
-                yield await prune_trace(trace, teacher, settings, grader, count)
+        async with open_teacher(settings, folder.path.parent / "teacher_replies.jsonl") as teacher:
+            starters = [
+                partial(prune_trace, trace, teacher, settings, grader, count)
+                for trace in traces
+                if trace.id in owed
+            ]
+            async for outcome in as_they_land(starters, limit):
+                yield outcome
 
     return await run_stage(folder, PrunedTrace, traces, work, progress)
