@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from drp.benchmarks.registry import load_problems
 from drp.engines.base import Engine
@@ -13,7 +13,7 @@ from drp.grading.grader import Grader
 from drp.recipe import Recipe, defining
 from drp.records import Problem, PrunedTrace, Trace
 from drp.report.write import write_report
-from drp.runs.folder import RunFolder, Settings, StageFolder
+from drp.runs.folder import RunFolder, Settings, StageFolder, changed_keys
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress
 from drp.stages.prune import prune_traces
@@ -88,6 +88,12 @@ class Pipeline:
         if manifest is None or not manifest.complete:
             self.say("evaluate: no trained model yet, so only the student itself was evaluated")
             return
+        stale = changed_keys(cast(Settings, manifest.settings.get("train", {})), defining(self.recipe.train))
+        if stale:
+            self.say(
+                f"evaluate: the trained model was made with other settings ({'; '.join(stale)}); "
+                "run `drp train` to bring it up to date"
+            )
         model = str(trained.path / "model")
         distilled = self._open("evaluate/distilled", self._evaluate_settings({"train": manifest.fingerprint}))
         self._sample(distilled, lambda: self._engine(model), problems, settings.runs, settings.seed)
@@ -148,18 +154,17 @@ class Pipeline:
 
     def _need(self, stage: str, settings: Settings) -> StageFolder:
         """Return the folder of an earlier stage, which must stand with the recipe's settings."""
-        manifest = self.run_folder.stage(stage).manifest()
-        if manifest is None:
+        changes = self.run_folder.changes(stage, settings)
+        if changes is None:
             raise RunFolderError(
                 f"{self.run_folder.path} has no {stage} stage yet: run `drp {stage}` or `drp run` first"
             )
-        folder, changes = self.run_folder.open_stage(stage, settings)
-        if changes or not folder.records_path.exists():
+        if changes:
             raise RunFolderError(
-                f"stage {stage} was made with other settings ({'; '.join(changes) or 'unknown'}): "
+                f"stage {stage} was made with other settings ({'; '.join(changes)}): "
                 f"run `drp {stage}` or `drp run` first"
             )
-        return folder
+        return self.run_folder.stage(stage)
 
     def _open(self, stage: str, settings: Settings) -> StageFolder:
         folder, changes = self.run_folder.open_stage(stage, settings)

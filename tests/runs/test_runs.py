@@ -134,8 +134,20 @@ def test_a_second_process_is_refused_and_a_dead_one_leaves_no_lock(tmp_path: Pat
         pass
 
 
-def test_records_without_a_manifest_are_not_overwritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["records.jsonl", "my_thesis.tex"])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "records.jsonl").write_text("{}\n")
+    (tmp_path / "s" / name).write_text("{}\n")
     with RunFolder(tmp_path) as folder, pytest.raises(RunFolderError, match="no manifest"):
         folder.open_stage("s", {})
+    assert (tmp_path / "s" / name).exists()
+
+
+def test_a_crash_before_the_first_manifest_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "manifest.json.tmp").write_text('{"sta')
+    with RunFolder(tmp_path) as folder:
+        assert folder.open_stage("s", {"a": 1})[1] == []
+        assert folder.changes("s", {"a": 1}) == [] and folder.changes("t", {}) is None
+        assert folder.changes("s", {"a": 2}) == ["a: 1 → 2"]
+        assert folder.stage("s").manifest()  # looking does not move anything

@@ -126,6 +126,19 @@ def changed_keys(old: Settings, new: Settings, prefix: str = "") -> list[str]:
     return found
 
 
+def _plain(settings: Settings) -> dict[str, object]:
+    """Return settings as they come back from JSON, so that comparing with a manifest is exact."""
+    return json.loads(json.dumps(settings))
+
+
+def _fingerprint(settings: Settings) -> str:
+    return content_id("fp", _plain(settings))
+
+
+def _differences(manifest: Manifest, settings: Settings) -> list[str]:
+    return changed_keys(manifest.settings, _plain(settings)) or ["settings"]
+
+
 class RunFolder:
     """A folder that one process at a time may write to."""
 
@@ -163,6 +176,13 @@ class RunFolder:
         """Return the folder of a stage, to read from; it may not exist yet."""
         return StageFolder(self.path / name, name)
 
+    def changes(self, name: str, settings: Settings) -> list[str] | None:
+        """Return which settings differ from those a stage stands with; ``None`` if it never began."""
+        manifest = self.stage(name).manifest()
+        if manifest is None:
+            return None
+        return [] if manifest.fingerprint == _fingerprint(settings) else _differences(manifest, settings)
+
     def open_stage(self, name: str, settings: Settings) -> tuple[StageFolder, list[str]]:
         """Return a stage's folder, ready to be written with these settings.
 
@@ -171,34 +191,34 @@ class RunFolder:
 
         Returns:
             The folder, and the settings that changed since what stood there (empty if none did).
+
+        Raises:
+            RunFolderError: Something else lies where the stage would go.
         """
-        plain = json.loads(json.dumps(settings))
-        fingerprint = content_id("fp", plain)
         folder = self.stage(name)
-        manifest = folder.manifest()
-        if manifest and manifest.fingerprint == fingerprint:
+        changes = self.changes(name, settings)
+        if changes == []:
             return folder, []
-        changes: list[str] = []
-        if folder.path.exists():
-            if manifest is None and (folder.records_path.exists() or folder.errors_path.exists()):
-                raise RunFolderError(
-                    f"{folder.path} holds records but no manifest. It was not written by this tool, or its "
-                    "manifest was removed; move the folder away or choose another with --out."
-                )
-            if manifest:
-                changes = changed_keys(manifest.settings, plain)
-                self._set_aside(folder, manifest)
-            else:
-                shutil.rmtree(folder.path)
+        manifest = folder.manifest()
+        if manifest:
+            self._set_aside(folder, manifest)
+        elif folder.path.exists() and {p.name for p in folder.path.iterdir()} - {"manifest.json.tmp"}:
+            raise RunFolderError(
+                f"{folder.path} holds files but no manifest. It was not written by this tool, or its manifest "
+                "was removed; move the folder away or choose another with --out."
+            )
+        fingerprint = _fingerprint(settings)
         kept = self._aside(name, fingerprint)
-        if kept.exists():
+        if kept.exists() and not folder.path.exists():
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             kept.rename(folder.path)
-            return folder, changes
-        folder.path.mkdir(parents=True)
-        fresh = Manifest(stage=name, fingerprint=fingerprint, settings=plain, versions=installed_versions())
+            return folder, changes or []
+        folder.path.mkdir(parents=True, exist_ok=True)
+        fresh = Manifest(
+            stage=name, fingerprint=fingerprint, settings=_plain(settings), versions=installed_versions()
+        )
         write_atomically(folder.manifest_path, fresh.model_dump_json(indent=1) + "\n")
-        return folder, changes
+        return folder, changes or []
 
     def _aside(self, name: str, fingerprint: str) -> Path:
         return self.path / "superseded" / f"{name.replace('/', '-')}-{fingerprint}"
