@@ -35,14 +35,14 @@ test: setup
 	@$(BIN)/python -m pytest
 
 check: setup
-	@$(BIN)/ruff format --check src tests tools
-	@$(BIN)/ruff check src tests tools
+	@$(BIN)/ruff format --check src tests tools perf
+	@$(BIN)/ruff check src tests tools perf
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 
 format: setup
-	@$(BIN)/ruff format src tests tools
-	@$(BIN)/ruff check --fix src tests tools
+	@$(BIN)/ruff format src tests tools perf
+	@$(BIN)/ruff check --fix src tests tools perf
 
 clean:
 	rm -rf $(VENV) runs .ruff_cache .import_linter_cache

@@ -54,10 +54,17 @@ class EditScriptTeacher:
     async def prune(self, trace: Trace, units: Sequence[str]) -> EditScript:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
         edits: list[Edit] = []
-        for first in range(0, len(units), self.settings.window_units):
-            last = min(first + self.settings.window_units, len(units)) - 1
+        for first, last in self._windows(len(units)):
             edits += await self._window(trace, units, first, last, self._so_far(units, edits))
         return EditScript(units=len(units), edits=tuple(edits))
+
+    def requests(self, trace: Trace, units: Sequence[str]) -> list[Request]:
+        """Return the requests of a trace if every window is covered at once; for estimates."""
+        return [self._request(trace, units, a, b, "") for a, b in self._windows(len(units))]
+
+    def _windows(self, units: int) -> list[tuple[int, int]]:
+        size = self.settings.window_units
+        return [(first, min(first + size, units) - 1) for first in range(0, units, size)]
 
     def _so_far(self, units: Sequence[str], edits: Sequence[Edit]) -> str:
         if not edits:
