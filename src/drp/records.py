@@ -211,4 +211,6 @@ class PrunedTrace(Keyed):
     tokens_before: int
     tokens_after: int
     """Thinking and answer, counted by the run's tokenizer."""
+    repaired: bool = False
+    """Whether it passed only after the teacher was told what had failed."""
     source_id: str | None = None

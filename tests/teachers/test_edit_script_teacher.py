@@ -13,8 +13,11 @@ from aiohttp import web
 
 from drp.engines.openai_engine import OpenAIEngine
 from drp.errors import TeacherError
+from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
-from drp.records import Trace
+from drp.recipe import PruneSettings
+from drp.records import PrunedTrace, Trace
+from drp.stages.prune import prune_trace
 from drp.teachers.edit_script import EditScriptSettings, EditScriptTeacher
 from drp.teachers.replies import ReplyStore
 from drp.text.units import split_units
@@ -55,6 +58,14 @@ class Teacher:
                     return completion({"content": "\n".join(lines[:3])}, "length")
             case "talk":
                 lines = ["Sure! Here it is:", "```", *lines, "```"]
+            case "careless":  # drops the answer, and mends that when told
+                told = len(body["messages"]) > 2
+                assert not told or "final answer must still be stated" in body["messages"][3]["content"]
+                lines = (
+                    lines
+                    if told
+                    else [*[f"{n} D filler" for n in asked(body)][:-1], f"{len(lines)} R x: So it is."]
+                )
             case "refuse":
                 return completion({"content": "I cannot help with that."})
             case "filter":
@@ -139,6 +150,22 @@ async def test_instructions_in_a_trace_stay_text(server: Loopback, store: ReplyS
     content = server.bodies[0]["messages"][1]["content"]
     assert content.count("</trace>") == 1 and content.count("<trace>") == 1
     assert list(asked(server.bodies[0])) == list(range(1, len(units) + 1))
+
+
+async def test_a_failed_check_is_repaired_once(server: Loopback, store: ReplyStore) -> None:
+    server.answer.mode = "careless"  # type: ignore[attr-defined]
+    settings = PruneSettings(teacher="edit_script")
+    with Grader() as grader:
+        outcome = await prune_trace(
+            TRACE,
+            EditScriptTeacher(store, EditScriptSettings()),
+            settings,
+            grader,
+            lambda text: len(text.split()),
+        )
+    assert isinstance(outcome, PrunedTrace)
+    assert outcome.accepted and outcome.repaired and len(server.bodies) == 2
+    assert server.bodies[1]["messages"][2]["role"] == "assistant"
 
 
 def test_the_command_prunes_with_it_and_pays_once(server: Loopback, tmp_path: Path) -> None:

@@ -30,6 +30,18 @@ class CheckLimits(Record):
     """Least reflection words per word of the pruned thinking over that of the original."""
 
 
+CHECK_MEANING = {
+    "answer_kept": "the final answer must still be stated",
+    "well_formed": "the text must be non-empty, with balanced formulas and no special tags",
+    "numbers_grounded": "new text must not introduce numbers",
+    "equations": "no false equation may be added",
+    "shorter": "the result must be shorter than the original, but not too short",
+    "own_share": "more of the result must be the student's own words, kept unchanged",
+    "reflection": "some of the student's moments of doubt or checking must stay",
+}
+"""What each check asks for, in words a teacher understands."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A trace next to its proposed pruned form."""

@@ -20,6 +20,8 @@ class PruneSummary(Record):
     """Failed checks and how many traces failed on them."""
     excluded: dict[str, int]
     """Traces left out before pruning, by kind."""
+    repaired: int
+    """Accepted only after the teacher was told what had failed."""
     tokens_before: float
     """Mean over accepted traces."""
     tokens_after: float
@@ -82,6 +84,7 @@ def summarise_prune(folder: StageFolder, pruned: list[PrunedTrace] | None = None
         accepted=len(accepted),
         dropped=dropped,
         excluded=excluded,
+        repaired=sum(p.repaired for p in accepted),
         tokens_before=mean([p.tokens_before for p in accepted]),
         tokens_after=mean([p.tokens_after for p in accepted]),
         own_share=mean([share(p, "share_of_pruned") for p in accepted]),

@@ -103,6 +103,8 @@ def pruning(summary: PruneSummary, title: str = "Pruning") -> Table:
         ("actions", _counts(summary.actions)),
         ("steps a trace", f"{summary.steps_per_trace:.1f}"),
     ]  # fmt: skip
+    if summary.repaired:
+        rows.insert(2, ("accepted after repair", str(summary.repaired)))
     return Table(title, ("figure", "value"), tuple(rows))
 
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from drp.errors import EditScriptError, TeacherError
 from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
-from drp.pruning.checks import Candidate, run_checks
+from drp.pruning.checks import CHECK_MEANING, Candidate, run_checks
 from drp.recipe import PruneSettings
-from drp.records import EditScript, Failure, PrunedTrace, Trace
+from drp.records import Check, EditScript, Failure, PrunedTrace, Trace
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.stage import Progress, run_stage
@@ -84,13 +84,40 @@ async def prune_trace(
     units = split_units(trace.thinking)
     try:
         script = await teacher.prune(trace, units)
-        thinking = apply_script(units, script)
+        attempt = _attempt(trace, teacher, units, script, settings, grader, count)
+        if not attempt.accepted:
+            complaints = [_complaint(check) for check in attempt.checks if not check.passed]
+            repaired = await teacher.repair(trace, units, script, complaints)
+            if repaired is not None:
+                again = _attempt(trace, teacher, units, repaired, settings, grader, count)
+                if again.accepted:
+                    attempt = again.model_copy(update={"repaired": True})
     except TeacherError as error:
         return Failure(
             id=trace.id, stage="prune", kind=error.kind, message=str(error)[:2000], retry=error.retry
         )
     except (EditScriptError, ValidationError) as error:
         return Failure(id=trace.id, stage="prune", kind="invalid_script", message=str(error)[:2000])
+    return attempt
+
+
+def _complaint(check: Check) -> str:
+    """Return what a failed check means, for a teacher that may try again."""
+    figures = ", ".join(f"{name} {value:g}" for name, value in check.figures.items())
+    return f"{CHECK_MEANING[check.name]} ({check.detail or figures})"
+
+
+def _attempt(
+    trace: Trace,
+    teacher: Teacher,
+    units: Sequence[str],
+    script: EditScript,
+    settings: PruneSettings,
+    grader: Grader,
+    count: TokenCounter,
+) -> PrunedTrace:
+    """Apply one script and check the result."""
+    thinking = apply_script(units, script)
     answer = new_answer(trace, script, settings.answer)
     candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
     checks = run_checks(candidate, grader.is_correct, settings.checks)

@@ -22,6 +22,22 @@ class Teacher(Protocol):
             units: The units the script's indices refer to.
 
         Raises:
-            DrpError: The teacher could not produce a valid script; the message is the reason.
+            TeacherError: The teacher could not produce a valid script; the message is the reason.
+        """
+        ...
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], script: EditScript, complaints: Sequence[str]
+    ) -> EditScript | None:
+        """Return another script after checks found fault with ``script``, or ``None`` for no better one.
+
+        Args:
+            trace: The trace.
+            units: Its units.
+            script: The script that was found wanting.
+            complaints: What failed, one sentence each.
+
+        Raises:
+            TeacherError: As in :meth:`prune`.
         """
         ...

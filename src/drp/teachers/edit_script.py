@@ -14,7 +14,7 @@ from drp.errors import TeacherError
 from drp.pruning.apply import pieces
 from drp.pruning.skills import SKILLS
 from drp.records import Edit, EditScript, Record, Trace
-from drp.teachers.line_protocol import parse_reply, render_units
+from drp.teachers.line_protocol import parse_reply, render_edits, render_units
 from drp.teachers.replies import ReplyStore
 
 PROMPT = "edit_script.v1.txt"
@@ -53,9 +53,24 @@ class EditScriptTeacher:
 
     async def prune(self, trace: Trace, units: Sequence[str]) -> EditScript:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
+        return await self._all_windows(trace, units, None, ())
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], script: EditScript, complaints: Sequence[str]
+    ) -> EditScript | None:
+        """Ask once more, showing the earlier lines and what was wrong with the result."""
+        return await self._all_windows(trace, units, script, complaints)
+
+    async def _all_windows(
+        self, trace: Trace, units: Sequence[str], earlier: EditScript | None, complaints: Sequence[str]
+    ) -> EditScript:
         edits: list[Edit] = []
         for first, last in self._windows(len(units)):
-            edits += await self._window(trace, units, first, last, self._so_far(units, edits))
+            more: tuple[Message, ...] = ()
+            if earlier is not None:
+                inside = [e for e in earlier.edits if first <= e.first and e.last <= last]
+                more = _reconsider(render_edits(inside), complaints)
+            edits += await self._window(trace, units, (first, last), self._so_far(units, edits), more)
         return EditScript(units=len(units), edits=tuple(edits))
 
     def requests(self, trace: Trace, units: Sequence[str]) -> list[Request]:
@@ -74,15 +89,22 @@ class EditScriptTeacher:
         return "".join(piece.text for piece in pieces(units[:covered], script))[-CARRIED:]
 
     async def _window(
-        self, trace: Trace, units: Sequence[str], first: int, last: int, so_far: str
+        self,
+        trace: Trace,
+        units: Sequence[str],
+        window: tuple[int, int],
+        so_far: str,
+        more: tuple[Message, ...],
     ) -> list[Edit]:
         """Ask until every unit of the window is covered, and no more than ``max_calls`` times."""
         edits: list[Edit] = []
-        missing = [(first, last)]
+        missing = [window]
         problems: list[str] = []
         for _ in range(self.settings.max_calls):
             start, end = missing[0][0], missing[-1][1]
-            completion = await self.store.ask(self._request(trace, units, start, end, so_far))
+            request = self._request(trace, units, start, end, so_far)
+            request = request.model_copy(update={"messages": (*request.messages, *more)})
+            completion = await self.store.ask(request)
             if completion.finish_reason == "content_filter":
                 raise TeacherError("the endpoint's content filter stopped the reply", kind="content_filter")
             parsed = parse_reply(
@@ -92,7 +114,7 @@ class EditScriptTeacher:
             edits += [e for e in parsed.edits if open_units.issuperset(range(e.first, e.last + 1))]
             edits.sort(key=lambda e: e.first)
             problems = list(parsed.problems)
-            missing = _uncovered(edits, first, last)
+            missing, more = _uncovered(edits, *window), ()
             if not missing:
                 return edits
         ranges = ", ".join(f"{a + 1}-{b + 1}" for a, b in missing)
@@ -121,6 +143,16 @@ class EditScriptTeacher:
             ),
             seed=0,
         )
+
+
+def _reconsider(lines: str, complaints: Sequence[str]) -> tuple[Message, ...]:
+    """Return the turns that show a teacher its own lines and what was wrong with the result."""
+    faults = "\n".join(f"- {complaint}" for complaint in complaints)
+    ask = (
+        f"The edited trace did not pass these checks:\n{faults}\n"
+        "Write all edit lines for these units again so that it passes, and nothing else."
+    )
+    return (Message(role="assistant", content=lines), Message(role="user", content=ask))
 
 
 def _uncovered(edits: Sequence[Edit], first: int, last: int) -> list[tuple[int, int]]:

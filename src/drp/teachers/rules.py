@@ -76,6 +76,13 @@ class RulesTeacher:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
         return self.script(trace.question, trace.answer, units)
 
+    async def repair(
+        self, trace: Trace, units: Sequence[str], script: EditScript, complaints: Sequence[str]
+    ) -> EditScript | None:
+        """Return ``None``: the same rules would write the same script."""
+        _ = trace, units, script, complaints
+        return None
+
     def script(self, question: str, answer: str, units: Sequence[str]) -> EditScript:
         """Return the edit script of units that answer ``question`` with ``answer``."""
         return _Pass(question, final_answer(answer) or "", units, self.settings).script()
