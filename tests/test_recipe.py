@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from drp.errors import RecipeError
-from drp.recipe import Recipe, defining, load_recipe
+from drp.recipe import Recipe, defining, defining_pruning, load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -67,6 +67,17 @@ def test_execution_fields_are_no_part_of_fingerprints() -> None:
     assert defining(one) == defining(two)
     assert defining(one) != defining(load_recipe(None, ["generate.sampling.temperature=0.7"]))
     assert defining(one) != defining(load_recipe(None, ["train.rank=4"]))
+
+
+def test_settings_of_an_unused_teacher_are_no_part_of_fingerprints() -> None:
+    def fingerprint(*overrides: str) -> object:
+        return defining_pruning(load_recipe(None, overrides).prune)
+
+    assert fingerprint() == fingerprint("prune.edit_script.model=other")
+    assert fingerprint() != fingerprint("prune.rules.keep_checks=3")
+    by_model = "prune.teacher=edit_script"
+    assert fingerprint(by_model) == fingerprint(by_model, "prune.rules.keep_checks=3")
+    assert fingerprint(by_model) != fingerprint(by_model, "prune.edit_script.model=other")
 
 
 def test_every_field_is_documented() -> None:

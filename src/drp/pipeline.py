@@ -10,7 +10,7 @@ from drp.engines.base import Engine
 from drp.engines.identity import model_identity, resolve_model
 from drp.errors import DrpError, MissingExtraError, RunFolderError
 from drp.grading.grader import Grader
-from drp.recipe import Recipe, defining
+from drp.recipe import Recipe, defining, defining_pruning
 from drp.records import Problem, PrunedTrace, Trace
 from drp.report.write import write_report
 from drp.runs.folder import RunFolder, Settings, StageFolder, changed_keys
@@ -115,7 +115,7 @@ class Pipeline:
         }
 
     def _prune_settings(self) -> Settings:
-        return {"generate": self._generate_settings(), "prune": defining(self.recipe.prune)}
+        return {"generate": self._generate_settings(), "prune": defining_pruning(self.recipe.prune)}
 
     def _train_settings(self) -> Settings:
         student = model_identity(self.recipe.student.model)
@@ -235,7 +235,7 @@ def prune_file(path: Path, run: RunFolder, recipe: Recipe, progress: Progress, l
     traces = read_traces(path)[:limit]
     if not traces:
         raise DrpError(f"{path} holds no traces")
-    folder, _ = run.open_stage("prune", {"prune": defining(recipe.prune)})
+    folder, _ = run.open_stage("prune", {"prune": defining_pruning(recipe.prune)})
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
         pruned = asyncio.run(prune_traces(folder, traces, recipe.prune, grader, counter, progress))

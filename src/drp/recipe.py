@@ -94,6 +94,15 @@ class PruneSettings(Record):
     """Tokenizer that counts tokens (folder or hub id); left out: the student's."""
 
 
+def defining_pruning(settings: PruneSettings) -> dict[str, Any]:
+    """Return what defines pruned traces; the settings of teachers that are not used do not."""
+    plain = defining(settings)
+    for teacher in ("rules", "edit_script"):
+        if teacher != settings.teacher:
+            del plain[teacher]
+    return plain
+
+
 class EvaluateSettings(Record):
     """Stage evaluate: the student before and after, on the same problems."""
 
