@@ -30,6 +30,7 @@ def test_there_are_recipes() -> None:
         (["train"], "section.field=value"),
         (["train.rank=3", "train.rank.deep=1"], "rank is a plain value"),
         (["name=[1"], "cannot read the value"),
+        (["problems=[{count: 1}]", "problems.7.count=3"], "a position from 0 to 0"),
     ],
 )
 def test_mistakes_are_explained(overrides: list[str], message: str) -> None:
@@ -44,9 +45,10 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     path.write_text("- 1\n")
     with pytest.raises(RecipeError, match="a recipe is a mapping"):
         load_recipe(path)
-    path.write_text("a: [1\n")
-    with pytest.raises(RecipeError, match="is not YAML"):
-        load_recipe(path)
+    for content in (b"a: [1\n", b"name: \xe9\n"):
+        path.write_bytes(content)
+        with pytest.raises(RecipeError, match="is not YAML"):
+            load_recipe(path)
 
 
 def test_overrides_reach_every_depth() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from drp.benchmarks.registry import load_problems
 from drp.engines.base import Engine
@@ -224,7 +224,9 @@ class Pipeline:
         )
 
 
-def prune_file(path: Path, run: RunFolder, recipe: Recipe, progress: Progress, limit: int | None) -> Any:
+def prune_file(
+    path: Path, run: RunFolder, recipe: Recipe, progress: Progress, limit: int | None
+) -> tuple[list[PrunedTrace], list[Trace]]:
     """Prune traces from a file into a run folder; returns the pruned traces and the traces.
 
     Raises:

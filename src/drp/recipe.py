@@ -86,8 +86,8 @@ class PruneSettings(Record):
     """Settings of the rules teacher."""
     checks: CheckLimits = CheckLimits()
     """Limits of the checks a pruned trace must pass."""
-    answer: Literal["keep", "short", "teacher"] = "keep"
-    """The answer part: the student's own, one sentence with the boxed answer, or the teacher's."""
+    answer: Literal["keep", "short"] = "keep"
+    """The answer part: the student's own, or one sentence with the boxed answer."""
     include_wrong: bool = False
     """Whether traces with a wrong answer are pruned too."""
     tokenizer: str | None = None
@@ -169,8 +169,8 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
             raise RecipeError(f"no such recipe: {path}")
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise RecipeError(f"{path} is not YAML: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} is not YAML in UTF-8: {error}") from error
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
         data = cast("dict[str, Any]", loaded or {})
@@ -192,7 +192,8 @@ def _override(data: dict[str, Any], override: str) -> None:
     place: Any = data
     for part in parents:
         if isinstance(place, list):
-            place = cast("list[Any]", place)[_position(part, key)]
+            items = cast("list[Any]", place)
+            place = items[_position(part, key, len(items))]
         else:
             place = cast("dict[str, Any]", place).setdefault(part, {})
         if not isinstance(place, dict | list):
@@ -204,14 +205,15 @@ def _override(data: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise RecipeError(f"cannot read the value of {override!r}: {error}") from error
     if isinstance(place, list):
-        cast("list[Any]", place)[_position(last, key)] = parsed
+        items = cast("list[Any]", place)
+        items[_position(last, key, len(items))] = parsed
     else:
         place[last] = parsed
 
 
-def _position(part: str, key: str) -> int:
-    if not part.isdigit():
-        raise RecipeError(f"cannot set {key}: {part!r} should be a position in a list, such as 0")
+def _position(part: str, key: str, size: int) -> int:
+    if not part.isdigit() or int(part) >= size:
+        raise RecipeError(f"cannot set {key}: {part!r} should be a position from 0 to {size - 1}")
     return int(part)
 
 

@@ -163,8 +163,6 @@ class EditScript(Record):
     units: int = Field(ge=0)
     """Number of units of the thinking."""
     edits: tuple[Edit, ...]
-    answer: str | None = None
-    """The new answer part, or ``None`` to keep the trace's own."""
 
     @model_validator(mode="after")
     def _partition(self) -> "EditScript":

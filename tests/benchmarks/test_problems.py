@@ -97,6 +97,9 @@ def test_bad_problem_files_say_where(tmp_path: Path, line: str, message: str) ->
     path.write_text(line + "\n")
     with pytest.raises(DataError, match=message):
         read_problems(path)
+    path.write_bytes(b"\xff\xfe bad\n")
+    with pytest.raises(DataError, match="in UTF-8"):
+        read_problems(path)
     with pytest.raises(DataError, match="no such file"):
         read_problems(tmp_path / "absent.jsonl")
 

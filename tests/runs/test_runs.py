@@ -143,6 +143,12 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, name: str) -> N
     assert (tmp_path / "s" / name).exists()
 
 
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RunFolderError, match="choose another with --out"), RunFolder(tmp_path / "run"):
+        pass
+
+
 def test_a_crash_before_the_first_manifest_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "manifest.json.tmp").write_text('{"sta')

@@ -12,15 +12,15 @@ from drp.records import Problem, Trace, content_id
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if not path.exists():
         raise DataError(f"no such file: {path}")
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except ValueError as error:  # neither JSON nor, perhaps, UTF-8
                 raise DataError(
-                    f"{path}, line {number}: not JSON ({error.msg}); expected one object a line"
+                    f"{path}, line {number}: not JSON ({error}); expected one object a line, in UTF-8"
                 ) from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: expected a JSON object")

@@ -7,10 +7,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from drp.errors import RunFolderError
-from drp.evaluation.comparison import compare
-from drp.evaluation.metrics import measure
 from drp.records import Trace
-from drp.report.summary import RunSummary, TierSummary, by_benchmark, tier_order
+from drp.report.summary import RunSummary, by_benchmark, summarise_tier, tier_order
 from drp.report.text import Table, before_after, pruning, training
 from drp.report.write import protocol_line
 from drp.runs.folder import StageFolder
@@ -65,19 +63,7 @@ def print_comparison(first: Path, second: Path) -> None:
     shared = sorted(set(one) & set(two), key=tier_order)
     if not shared:
         raise RunFolderError(f"{first} and {second} were evaluated on no common benchmark")
-    tiers: list[TierSummary] = []
-    for benchmark in shared:
-        ids = {t.problem_id for t in one[benchmark]} & {t.problem_id for t in two[benchmark]}
-        a = [t for t in one[benchmark] if t.problem_id in ids]
-        b = [t for t in two[benchmark] if t.problem_id in ids]
-        tiers.append(
-            TierSummary(
-                benchmark=benchmark,
-                base=measure(benchmark, a),
-                distilled=measure(benchmark, b),
-                comparison=compare(benchmark, a, b),
-            )
-        )
+    tiers = [summarise_tier(benchmark, one[benchmark], two[benchmark]) for benchmark in shared]
     table = before_after(RunSummary(name="comparison", tiers=tuple(tiers)))
     named = Table(f"{first} → {second}", table.head, table.rows, table.note)
     print_table(Console(), named)

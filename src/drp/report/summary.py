@@ -1,5 +1,6 @@
 """What a run folder amounts to: read from its files alone, without torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -109,6 +110,21 @@ def tier_order(name: str) -> tuple[int, str]:
     return (tiers.index(name) if name in tiers else len(tiers), name)
 
 
+def summarise_tier(benchmark: str, before: Sequence[Trace], after: Sequence[Trace] | None) -> TierSummary:
+    """Compare two models on the completions both have on file, so that no figure has another n."""
+    if not after:
+        return TierSummary(benchmark=benchmark, base=measure(benchmark, before))
+    shared = {t.id for t in before} & {t.id for t in after}
+    one, two = ([t for t in traces if t.id in shared] for traces in (before, after))
+    comparison = compare(benchmark, one, two)
+    return TierSummary(
+        benchmark=benchmark,
+        base=measure(benchmark, one),
+        distilled=measure(benchmark, two),
+        comparison=comparison,
+    )
+
+
 def summarise(path: Path, name: str) -> RunSummary:
     """Return the figures of a run folder, as far as its stages got."""
 
@@ -118,12 +134,7 @@ def summarise(path: Path, name: str) -> RunSummary:
     base = by_benchmark(stage("evaluate/base").records(Trace))
     after = by_benchmark(stage("evaluate/distilled").records(Trace))
     tiers = [
-        TierSummary(
-            benchmark=benchmark,
-            base=measure(benchmark, base[benchmark]),
-            distilled=measure(benchmark, after[benchmark]) if benchmark in after else None,
-            comparison=compare(benchmark, base[benchmark], after[benchmark]) if benchmark in after else None,
-        )
+        summarise_tier(benchmark, base[benchmark], after.get(benchmark))
         for benchmark in sorted(base, key=tier_order)
     ]
     manifests = {

@@ -64,10 +64,8 @@ def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, s
     return None
 
 
-def new_answer(trace: Trace, script: EditScript, policy: str) -> str:
+def new_answer(trace: Trace, policy: str) -> str:
     """Return the answer part of a pruned trace under an answer policy."""
-    if policy == "teacher" and script.answer:
-        return script.answer
     if policy == "short":
         return f"The answer is \\boxed{{{final_answer(trace.answer)}}}."
     return trace.answer
@@ -118,7 +116,7 @@ def _attempt(
 ) -> PrunedTrace:
     """Apply one script and check the result."""
     thinking = apply_script(units, script)
-    answer = new_answer(trace, script, settings.answer)
+    answer = new_answer(trace, settings.answer)
     candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
     checks = run_checks(candidate, grader.is_correct, settings.checks)
     failed = [check.name for check in checks if not check.passed]
