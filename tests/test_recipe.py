@@ -75,11 +75,11 @@ def test_settings_of_an_unused_teacher_are_no_part_of_fingerprints() -> None:
     def fingerprint(*overrides: str) -> object:
         return defining_pruning(load_recipe(None, overrides).prune)
 
-    assert fingerprint() == fingerprint("prune.edit_script.model=other")
+    assert fingerprint() == fingerprint("prune.llm.model=other")
     assert fingerprint() != fingerprint("prune.rules.keep_checks=3")
     by_model = "prune.teacher=edit_script"
     assert fingerprint(by_model) == fingerprint(by_model, "prune.rules.keep_checks=3")
-    assert fingerprint(by_model) != fingerprint(by_model, "prune.edit_script.model=other")
+    assert fingerprint(by_model) != fingerprint(by_model, "prune.llm.model=other")
 
 
 def test_every_field_is_documented() -> None:

@@ -39,6 +39,9 @@ class Quiet:
     def advance(self, items: int, tokens: int = 0) -> None:
         """Say nothing."""
 
+    def remark(self, text: str) -> None:
+        """Say nothing."""
+
     def end(self, note: str) -> None:
         """Say nothing."""
 

@@ -31,10 +31,17 @@ class EngineError(DrpError):
 class TeacherError(DrpError):
     """A teacher gave no usable edit script for one trace."""
 
-    def __init__(self, message: str, *, kind: str = "teacher", retry: bool = False) -> None:
+    def __init__(
+        self, message: str, *, kind: str = "teacher", retry: bool = False, raw: str | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry = retry
+        self.raw = raw
+
+
+class BudgetError(DrpError):
+    """The next request might cost more than is left of the budget."""
 
 
 class TrainingError(DrpError):

@@ -16,8 +16,10 @@ from drp.report.write import write_report
 from drp.runs.folder import RunFolder, Settings, StageFolder, changed_keys
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress
-from drp.stages.prune import prune_traces
+from drp.stages.prune import Judge, prune_traces
 from drp.stages.sampling import sample_traces
+from drp.stages.scoring import Scorer, StudentScorer
+from drp.stages.teacher import open_endpoint
 from drp.stages.train import choose, train_student, training_fingerprint
 from drp.text.tokens import FileTokenCounter
 
@@ -67,9 +69,8 @@ class Pipeline:
         folder = self._open("prune", self._prune_settings())
         counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
         with Grader() as grader:
-            return asyncio.run(
-                prune_traces(folder, traces, self.recipe.prune, grader, counter, self.progress)
-            )
+            judge = Judge(self.recipe.prune, grader, counter, open_scorer(self.recipe))
+            return asyncio.run(prune_traces(folder, traces, judge, self.progress, self.say))
 
     def train(self) -> Path:
         """Fine-tune the student on the accepted pruned traces on file."""
@@ -198,17 +199,9 @@ class Pipeline:
     def _student_engine(self) -> Engine:
         if self.recipe.generate.engine == "transformers":
             return self._engine(self.recipe.student.model, self.recipe.generate.batch_size)
-        from drp.engines.openai_engine import OpenAIEngine
-
         endpoint = self.recipe.generate.endpoint
-        return OpenAIEngine(
-            endpoint.model or self.recipe.student.model,
-            base_url=endpoint.base_url,
-            key_variable=endpoint.key_variable,
-            concurrency=endpoint.concurrency,
-            timeout_s=endpoint.timeout_s,
-            prefilled_thinking=True,
-        )
+        model = endpoint.model or self.recipe.student.model
+        return open_endpoint(model, endpoint, prefilled_thinking=True)
 
     def _engine(self, model: str, batch_size: int | None = None) -> Engine:
         try:
@@ -224,8 +217,18 @@ class Pipeline:
         )
 
 
+def open_scorer(recipe: Recipe) -> Scorer | None:
+    """Return what measures learnability while pruning, if the recipe asks for it."""
+    return StudentScorer(recipe.student, recipe.prompt) if recipe.prune.learnability else None
+
+
 def prune_file(
-    path: Path, run: RunFolder, recipe: Recipe, progress: Progress, limit: int | None
+    path: Path,
+    run: RunFolder,
+    recipe: Recipe,
+    progress: Progress,
+    limit: int | None = None,
+    say: Say = lambda _: None,
 ) -> tuple[list[PrunedTrace], list[Trace]]:
     """Prune traces from a file into a run folder; returns the pruned traces and the traces.
 
@@ -240,5 +243,6 @@ def prune_file(
     folder, _ = run.open_stage("prune", {"prune": defining_pruning(recipe.prune)})
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
-        pruned = asyncio.run(prune_traces(folder, traces, recipe.prune, grader, counter, progress))
+        judge = Judge(recipe.prune, grader, counter, open_scorer(recipe))
+        pruned = asyncio.run(prune_traces(folder, traces, judge, progress, say))
     return pruned, traces

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from drp.benchmarks.registry import ProblemSet
 from drp.engines.base import Sampling
+from drp.engines.pricing import Price, price_of
+from drp.engines.providers import ProviderName, provider_of
 from drp.errors import RecipeError
 from drp.pruning.checks import CheckLimits
 from drp.records import Record
-from drp.teachers.edit_script import EditScriptSettings
+from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesSettings
 from drp.training.settings import TrainSettings
 
@@ -44,16 +46,44 @@ class PromptSettings(Record):
 class EndpointSettings(Record):
     """An OpenAI-compatible endpoint."""
 
+    provider: ProviderName | None = Field(default=None, json_schema_extra=EXECUTION)
+    """Whose parameters are sent: openai, gemini, deepseek, openrouter, local; left out: told from the rest."""
     base_url: str | None = Field(default=None, json_schema_extra=EXECUTION)
-    """Its URL, such as http://localhost:8000/v1; left out: api.openai.com."""
-    model: str | None = None
-    """The student's name there; left out: `student.model`."""
-    key_variable: str = Field(default="OPENAI_API_KEY", json_schema_extra=EXECUTION)
-    """Environment variable that holds the key."""
+    """Its URL, such as http://localhost:8000/v1; left out: the provider's."""
+    key_variable: str | None = Field(default=None, json_schema_extra=EXECUTION)
+    """Environment variable that holds the key; left out: the provider's, such as OPENAI_API_KEY."""
     concurrency: int = Field(default=32, ge=1, json_schema_extra=EXECUTION)
-    """Requests in flight."""
+    """Most requests in flight; fewer while the endpoint is busy."""
+    requests_per_minute: int | None = Field(default=None, ge=1, json_schema_extra=EXECUTION)
+    """The endpoint's limit, if any."""
+    tokens_per_minute: int | None = Field(default=None, ge=1, json_schema_extra=EXECUTION)
+    """The endpoint's limit of tokens in and out together, if any."""
     timeout_s: float = Field(default=600.0, gt=0, json_schema_extra=EXECUTION)
     """Seconds after which a request is tried again."""
+    max_retries: int = Field(default=6, ge=0, json_schema_extra=EXECUTION)
+    """How often a request that may yet succeed is tried again."""
+    omit: tuple[Literal["temperature", "top_p", "seed"], ...] = Field(default=(), json_schema_extra=EXECUTION)
+    """Parameters not to send, for models that refuse them."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Parameters to send as they are, such as reasoning_effort."""
+
+
+class StudentEndpointSettings(EndpointSettings):
+    """An endpoint that serves the student."""
+
+    model: str | None = None
+    """The student's name there; left out: `student.model`."""
+
+
+class TeacherEndpointSettings(EndpointSettings):
+    """An endpoint that serves the teacher; the model is `prune.llm.model`."""
+
+    batch: bool = Field(default=False, json_schema_extra=EXECUTION)
+    """Whether to use its batch API: about half the price, an answer within a day."""
+    batch_requests: int = Field(default=50_000, ge=1, json_schema_extra=EXECUTION)
+    """Most requests in one batch."""
+    batch_poll_s: float = Field(default=30.0, gt=0, json_schema_extra=EXECUTION)
+    """Seconds between looks at a running batch."""
 
 
 class GenerateSettings(Record):
@@ -69,38 +99,69 @@ class GenerateSettings(Record):
     """Seed of all traces."""
     batch_size: int = Field(default=64, ge=1, json_schema_extra=EXECUTION)
     """Requests decoded together by the transformers engine."""
-    endpoint: EndpointSettings = EndpointSettings()
+    endpoint: StudentEndpointSettings = StudentEndpointSettings()
     """The endpoint, for engine openai."""
 
 
 class PruneSettings(Record):
     """Stage prune: edit scripts, applied and checked."""
 
-    teacher: Literal["rules", "edit_script"] = "rules"
-    """Who edits the traces: rules, or a language model by the edit-script protocol."""
-    edit_script: EditScriptSettings = EditScriptSettings()
-    """Settings of the edit-script teacher."""
-    endpoint: EndpointSettings = Field(default=EndpointSettings(), json_schema_extra=EXECUTION)
-    """Where the edit-script teacher is served; its model is `edit_script.model`."""
+    teacher: Literal["rules", "edit_script", "two_stage", "direct"] = "rules"
+    """Who edits the traces: rules, or a language model by the named protocol."""
+    llm: LlmSettings = LlmSettings()
+    """Settings of the language-model teachers."""
+    endpoint: TeacherEndpointSettings = TeacherEndpointSettings()
+    """Where a language-model teacher is served."""
+    price: Price | None = Field(default=None, json_schema_extra=EXECUTION)
+    """Dollars per million tokens; left out: the built-in table's, if it knows the model."""
+    budget_usd: float | None = Field(default=None, gt=0, json_schema_extra=EXECUTION)
+    """Most dollars this run may spend on its teacher; at the limit it stops, and can be continued."""
     rules: RulesSettings = RulesSettings()
     """Settings of the rules teacher."""
+    candidates: int = Field(default=1, ge=1)
+    """How many candidates a language model writes per trace; the best accepted one is kept."""
+    prefer: Literal["shortest", "natural"] = "shortest"
+    """Which accepted candidate is best: fewest tokens, or lowest NLL under the student."""
     checks: CheckLimits = CheckLimits()
     """Limits of the checks a pruned trace must pass."""
-    answer: Literal["keep", "short"] = "keep"
-    """The answer part: the student's own, or one sentence with the boxed answer."""
+    learnability: bool = False
+    """Whether to measure each pruned trace's NLL under the student, beside the original's; loads the student."""
+    max_nll_rise: float | None = None
+    """Most nats per token a pruned trace's NLL may lie above its original's; needs `learnability`."""
+    answer: Literal["keep", "short", "teacher"] = "keep"
+    """The answer part: the student's own, one sentence with the boxed answer, or as the teacher shortens it."""
     include_wrong: bool = False
     """Whether traces with a wrong answer are pruned too."""
     tokenizer: str | None = None
     """Tokenizer that counts tokens (folder or hub id); left out: the student's."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "PruneSettings":
+        if self.teacher == "rules" and (self.answer == "teacher" or self.candidates > 1):
+            raise ValueError("the rules teacher writes one candidate and no answer: use answer keep or short")
+        if self.teacher == "direct" and self.answer == "keep":
+            raise ValueError("teacher direct writes a solution of its own: set answer to teacher or short")
+        if (self.prefer == "natural" or self.max_nll_rise is not None) and not self.learnability:
+            raise ValueError("prefer=natural and max_nll_rise need learnability=true")
+        if self.budget_usd is not None and self.teacher != "rules" and self.known_price is None:
+            raise ValueError(
+                f"budget_usd needs the price of {self.llm.model!r}, which the table does not know: "
+                "set price={input: …, output: …}, in dollars per million tokens"
+            )
+        return self
+
+    @property
+    def known_price(self) -> Price | None:
+        """The price that holds: the recipe's own or the table's; a local server has none in the table."""
+        served = provider_of(self.llm.model, self.endpoint.provider, self.endpoint.base_url)
+        return self.price or (None if served == "local" else price_of(self.llm.model))
+
 
 def defining_pruning(settings: PruneSettings) -> dict[str, Any]:
     """Return what defines pruned traces; the settings of teachers that are not used do not."""
     plain = defining(settings)
-    for teacher in ("rules", "edit_script"):
-        if teacher != settings.teacher:
-            del plain[teacher]
-    return plain
+    unused = ("llm", "endpoint", "candidates", "prefer") if settings.teacher == "rules" else ("rules",)
+    return {name: value for name, value in plain.items() if name not in unused}
 
 
 class EvaluateSettings(Record):
@@ -245,6 +306,8 @@ def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
 def _explain(detail: Mapping[str, Any]) -> str:
     location = detail["loc"]
     name = ".".join(map(str, location))
+    if detail["type"] == "value_error":
+        return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
     if detail["type"] != "extra_forbidden":
         return f"{name}: {detail['msg']} (got {detail['input']!r})"
     model = _model_at(location[:-1])

@@ -55,6 +55,8 @@ class Usage(Record):
     """All generated tokens: thinking, tags, answer and the stop token."""
     thinking_tokens: int | None = None
     """Generated tokens up to and including the closing tag; ``None`` where not reported."""
+    cached_tokens: int = 0
+    """Prompt tokens that the endpoint read from its cache; part of ``prompt_tokens``."""
 
     @property
     def answer_tokens(self) -> int | None:
@@ -63,8 +65,18 @@ class Usage(Record):
             return None
         return self.completion_tokens - self.thinking_tokens
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return the sum; thinking tokens stay known only where both are."""
+        known = self.thinking_tokens is not None and other.thinking_tokens is not None
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            thinking_tokens=(self.thinking_tokens or 0) + (other.thinking_tokens or 0) if known else None,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
 
-FinishReason = Literal["stop", "length", "content_filter"]
+
+FinishReason = Literal["stop", "length", "content_filter", "refusal"]
 
 
 class Completion(Record):
@@ -211,4 +223,12 @@ class PrunedTrace(Keyed):
     """Thinking and answer, counted by the run's tokenizer."""
     repaired: bool = False
     """Whether it passed only after the teacher was told what had failed."""
+    polished: bool = False
+    """Whether a second pass smoothed its joins."""
+    candidates: int = 1
+    """How many candidates this one was chosen from."""
+    protocol: dict[str, float] = {}
+    """What the teacher's protocol measured about itself, such as the share of text its copy omitted."""
+    usage: Usage | None = None
+    """Tokens the teacher's calls for this trace took, all candidates together; ``None``: no model."""
     source_id: str | None = None

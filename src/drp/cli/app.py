@@ -127,7 +127,7 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
     progress = TerminalProgress(console)
     with RunFolder(out) as run:
         try:
-            pruned, _ = prune_file(traces, run, recipe, progress, limit)
+            pruned, _ = prune_file(traces, run, recipe, progress, limit, console.print)
         finally:
             progress.close()
         summary = summarise_prune(run.stage("prune"), pruned)

@@ -29,6 +29,13 @@ class _Remaining(ProgressColumn):
         return Text(f"ETA {left // 60}:{left % 60:02d}", style="dim")
 
 
+class _Remark(ProgressColumn):
+    """What the stage has to say."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields.get("remark", "")), style="dim")
+
+
 class TerminalProgress:
     """Shows one stage at a time."""
 
@@ -36,20 +43,22 @@ class TerminalProgress:
         self.console = console
         self._bar: Bar | None = None
         self._stage, self._done, self._wanted, self._tokens = "", 0, 0, 0
+        self._remark = ""
         self._began = self._spoke = time.monotonic()
 
     def begin(self, stage: str, done: int, wanted: int) -> None:
         """A stage starts with ``done`` of ``wanted`` items on file."""
         self._stage, self._done, self._wanted, self._tokens = stage, done, wanted, 0
         self._began = self._spoke = time.monotonic()
+        self._remark = ""
         if not self.console.is_terminal or done >= wanted:
             return
         self._bar = Bar(
             TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
-            _Remaining(), console=self.console, transient=True,
+            _Remaining(), _Remark(), console=self.console, transient=True,
         )  # fmt: skip
         self._bar.start()
-        self._bar.add_task(stage, total=wanted, completed=done, tokens=0, before=done)
+        self._bar.add_task(stage, total=wanted, completed=done, tokens=0, before=done, remark="")
 
     def advance(self, items: int, tokens: int = 0) -> None:
         """Some items ended; ``tokens`` were generated for them."""
@@ -61,13 +70,21 @@ class TerminalProgress:
             self._spoke = time.monotonic()
             rate = self._tokens / (self._spoke - self._began)
             speed = f", {rate:,.0f} tokens/s" if rate else ""
-            self.console.print(f"{self._stage}: {self._done}/{self._wanted}{speed}", highlight=False)
+            remark = f", {self._remark}" if self._remark else ""
+            self.console.print(f"{self._stage}: {self._done}/{self._wanted}{speed}{remark}", highlight=False)
+
+    def remark(self, text: str) -> None:
+        """Something to show beside the count while the stage runs."""
+        self._remark = text
+        if self._bar:
+            self._bar.update(self._bar.tasks[0].id, remark=text)
 
     def end(self, note: str) -> None:
         """The stage ended; ``note`` sums it up."""
         self.close()
         seconds = time.monotonic() - self._began
         speed = f", {self._tokens / seconds:,.0f} tokens/s" if self._tokens else ""
+        speed += f", {self._remark}" if self._remark else ""
         took = f" ({seconds:.0f} s{speed})" if seconds >= 1 else ""
         self.console.print(f"[bold]{self._stage}[/]: {note}{took}", highlight=False)
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -35,6 +35,8 @@ class Request(Record):
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int = Field(ge=0, lt=2**63)
+    reply_schema: dict[str, Any] | None = None
+    """JSON schema the reply must follow, where the endpoint can promise that."""
 
 
 @dataclass(frozen=True)

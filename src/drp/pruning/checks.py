@@ -38,6 +38,7 @@ CHECK_MEANING = {
     "shorter": "the result must be shorter than the original, but not too short",
     "own_share": "more of the result must be the student's own words, kept unchanged",
     "reflection": "some of the student's moments of doubt or checking must stay",
+    "learnable": "the text must sound like the student's own, which is measured by its likelihood under it",
 }
 """What each check asks for, in words a teacher understands."""
 

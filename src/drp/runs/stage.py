@@ -30,6 +30,10 @@ class Progress(Protocol):
         """Some items ended; ``tokens`` were generated for them."""
         ...
 
+    def remark(self, text: str) -> None:
+        """Something to show beside the count while the stage runs, such as money spent."""
+        ...
+
     def end(self, note: str) -> None:
         """The stage ended; ``note`` sums it up."""
         ...

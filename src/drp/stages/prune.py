@@ -1,52 +1,41 @@
 """Stage prune: every trace ends as a pruned trace with its checks, or as a failure with its reason."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from pydantic import ValidationError
 
-from drp.errors import EditScriptError, TeacherError
+from drp.errors import BudgetError, EditScriptError, TeacherError
 from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.pruning.checks import CHECK_MEANING, Candidate, run_checks
 from drp.recipe import PruneSettings
-from drp.records import Check, EditScript, Failure, PrunedTrace, Trace
+from drp.records import Check, Failure, PrunedTrace, Trace, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
+from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
-from drp.teachers.base import Teacher
-from drp.teachers.edit_script import EditScriptTeacher
-from drp.teachers.replies import ReplyStore
-from drp.teachers.rules import RulesTeacher
+from drp.stages.scoring import Scorer
+from drp.stages.teacher import Say, open_teacher
+from drp.teachers.base import Proposal, Teacher
 from drp.text.answers import final_answer
 from drp.text.thinking import join_thinking
 from drp.text.tokens import TokenCounter
 from drp.text.units import split_units
 
+SPEND = "spend.json"
 
-@asynccontextmanager
-async def open_teacher(settings: PruneSettings, replies: Path) -> AsyncGenerator[Teacher]:
-    """Provide the teacher a recipe names; a language model's replies are kept in ``replies``."""
-    if settings.teacher == "rules":
-        yield RulesTeacher(settings.rules)
-        return
-    from drp.engines.openai_engine import OpenAIEngine
 
-    endpoint = settings.endpoint
-    engine = OpenAIEngine(
-        settings.edit_script.model,
-        base_url=endpoint.base_url,
-        key_variable=endpoint.key_variable,
-        concurrency=endpoint.concurrency,
-        timeout_s=endpoint.timeout_s,
-    )
-    store = ReplyStore(replies, engine)
-    try:
-        yield EditScriptTeacher(store, settings.edit_script)
-    finally:
-        await store.close()
+@dataclass(frozen=True)
+class Judge:
+    """What proposals are judged with."""
+
+    settings: PruneSettings
+    grader: Grader
+    count: TokenCounter
+    scorer: Scorer | None = None
 
 
 def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, str] | None:
@@ -64,36 +53,85 @@ def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, s
     return None
 
 
-def new_answer(trace: Trace, policy: str) -> str:
-    """Return the answer part of a pruned trace under an answer policy."""
-    if policy == "short":
-        return f"The answer is \\boxed{{{final_answer(trace.answer)}}}."
-    return trace.answer
+def new_answer(trace: Trace, policy: str, proposal: Proposal) -> str:
+    """Return the answer part of a pruned trace under an answer policy.
+
+    Raises:
+        TeacherError: The teacher was to write it and did not.
+    """
+    if policy == "keep":
+        return trace.answer
+    written = proposal.answer
+    if policy == "teacher":
+        if not written:
+            raise TeacherError("the teacher wrote no answer part", kind="no_answer")
+        return written
+    return f"The answer is \\boxed{{{final_answer(written or trace.answer)}}}."
 
 
-async def prune_trace(
-    trace: Trace, teacher: Teacher, settings: PruneSettings, grader: Grader, count: TokenCounter
-) -> PrunedTrace | Failure:
-    """Prune one trace; whatever goes wrong becomes a failure with its reason."""
-    excluded = exclusion(trace, grader, settings.include_wrong)
+async def prune_trace(trace: Trace, teacher: Teacher, judge: Judge) -> PrunedTrace | Failure:
+    """Prune one trace; whatever goes wrong becomes a failure with its reason.
+
+    Of several candidates the best accepted one is returned, or else the first that could be judged.
+
+    Raises:
+        BudgetError: The budget does not allow the next request.
+    """
+    settings = judge.settings
+    excluded = exclusion(trace, judge.grader, settings.include_wrong)
     if excluded:
         kind, message = excluded
         return Failure(id=trace.id, stage="prune", kind=f"excluded_{kind}", message=message)
     units = split_units(trace.thinking)
+    found = await asyncio.gather(
+        *(_candidate(trace, teacher, units, judge, n) for n in range(settings.candidates)),
+        return_exceptions=True,  # what the others were paid for is read before the first error counts
+    )
+    for outcome in found:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    outcomes = [outcome for outcome in found if not isinstance(outcome, BaseException)]
+    pruned = [outcome for outcome in outcomes if isinstance(outcome, PrunedTrace)]
+    if not pruned:
+        return outcomes[0]
+    best = min([p for p in pruned if p.accepted] or pruned[:1], key=partial(_rank, prefer=settings.prefer))
+    used = [p.usage for p in pruned if p.usage]
+    usage = sum(used, Usage()) if used else None
+    return best.model_copy(update={"candidates": len(outcomes), "usage": usage})
+
+
+def _rank(pruned: PrunedTrace, prefer: str) -> tuple[float, int]:
+    nll = next((c.figures["pruned"] for c in pruned.checks if c.name == "learnable"), 0.0)
+    return (nll if prefer == "natural" else 0.0, pruned.tokens_after)
+
+
+async def _candidate(
+    trace: Trace, teacher: Teacher, units: Sequence[str], judge: Judge, number: int
+) -> PrunedTrace | Failure:
+    """Return one candidate, repaired once if a check failed, polished if it passed."""
     try:
-        script = await teacher.prune(trace, units)
-        attempt = _attempt(trace, teacher, units, script, settings, grader, count)
+        proposal = await teacher.prune(trace, units, number)
+        attempt = await _attempt(trace, teacher, units, proposal, judge)
         if not attempt.accepted:
-            complaints = [_complaint(check) for check in attempt.checks if not check.passed]
-            repaired = await teacher.repair(trace, units, script, complaints)
+            complaints = [
+                _complaint(check)
+                for check in attempt.checks
+                if check.name in (attempt.reason or "").split(", ")
+            ]
+            repaired = await teacher.repair(trace, units, proposal, complaints)
             if repaired is not None:
-                again = _attempt(trace, teacher, units, repaired, settings, grader, count)
+                again = await _attempt(trace, teacher, units, repaired, judge)
                 if again.accepted:
-                    attempt = again.model_copy(update={"repaired": True})
+                    proposal, attempt = repaired, again.model_copy(update={"repaired": True})
+                else:
+                    attempt = attempt.model_copy(update={"usage": again.usage})
+        if attempt.accepted and (smooth := await teacher.polish(trace, units, proposal)):
+            polished = await _attempt(trace, teacher, units, smooth, judge)
+            if polished.accepted:
+                attempt = polished.model_copy(update={"polished": True, "repaired": attempt.repaired})
     except TeacherError as error:
-        return Failure(
-            id=trace.id, stage="prune", kind=error.kind, message=str(error)[:2000], retry=error.retry
-        )
+        message, kind, raw = str(error)[:2000], error.kind, error.raw
+        return Failure(id=trace.id, stage="prune", kind=kind, message=message, raw=raw, retry=error.retry)
     except (EditScriptError, ValidationError) as error:
         return Failure(id=trace.id, stage="prune", kind="invalid_script", message=str(error)[:2000])
     return attempt
@@ -105,21 +143,18 @@ def _complaint(check: Check) -> str:
     return f"{CHECK_MEANING[check.name]} ({check.detail or figures})"
 
 
-def _attempt(
-    trace: Trace,
-    teacher: Teacher,
-    units: Sequence[str],
-    script: EditScript,
-    settings: PruneSettings,
-    grader: Grader,
-    count: TokenCounter,
+async def _attempt(
+    trace: Trace, teacher: Teacher, units: Sequence[str], proposal: Proposal, judge: Judge
 ) -> PrunedTrace:
     """Apply one script and check the result."""
+    settings, script = judge.settings, proposal.script
     thinking = apply_script(units, script)
-    answer = new_answer(trace, settings.answer)
+    answer = new_answer(trace, settings.answer, proposal)
     candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
-    checks = run_checks(candidate, grader.is_correct, settings.checks)
-    failed = [check.name for check in checks if not check.passed]
+    checks = run_checks(candidate, judge.grader.is_correct, settings.checks)
+    if judge.scorer:
+        checks += (await _learnable(trace, thinking, answer, judge.scorer, settings.max_nll_rise),)
+    failed = [check.name for check in checks if not check.passed and check.name not in teacher.exempt]
     if settings.include_wrong and "answer_kept" in failed and trace.correct is False:
         failed.remove("answer_kept")
     return PrunedTrace(
@@ -137,35 +172,65 @@ def _attempt(
         checks=checks,
         accepted=not failed,
         reason=", ".join(failed) or None,
-        tokens_before=count(join_thinking(trace.thinking, trace.answer)),
-        tokens_after=count(join_thinking(thinking, answer)),
+        tokens_before=judge.count(join_thinking(trace.thinking, trace.answer)),
+        tokens_after=judge.count(join_thinking(thinking, answer)),
+        protocol=proposal.figures,
+        usage=sum(proposal.usage.values(), Usage()) if proposal.usage else None,
         source_id=trace.source_id,
     )
+
+
+async def _learnable(
+    trace: Trace, thinking: str, answer: str, scorer: Scorer, most_rise: float | None
+) -> Check:
+    """Measure the NLL of original, pruned trace and answer alone under the student."""
+    original, pruned, direct = await scorer(
+        trace.question, [(trace.thinking, trace.answer), (thinking, answer), ("", trace.answer)]
+    )
+    figures = {"original": round(original, 4), "pruned": round(pruned, 4), "answer_alone": round(direct, 4)}
+    passed = most_rise is None or pruned - original <= most_rise
+    return Check(name="learnable", passed=passed, figures=figures)
 
 
 async def prune_traces(
     folder: StageFolder,
     traces: Sequence[Trace],
-    settings: PruneSettings,
-    grader: Grader,
-    count: TokenCounter,
+    judge: Judge,
     progress: Progress,
+    say: Say = lambda _: None,
 ) -> list[PrunedTrace]:
     """Prune all traces into a stage folder, resuming what is on file.
 
     A language model's replies are kept beside the stage folder, so that other checks or another
     answer policy do not pay for them again.
+
+    Raises:
+        BudgetError: The budget is used up; what was done is on file.
     """
-    limit = 1 if settings.teacher == "rules" else settings.endpoint.concurrency
+    stopped: list[BudgetError] = []
+
+    async def one(trace: Trace, teacher: Teacher) -> PrunedTrace | Failure | None:
+        if stopped:
+            return None
+        try:
+            return await prune_trace(trace, teacher, judge)
+        except BudgetError as error:
+            stopped.append(error)
+            return None
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
-        async with open_teacher(settings, folder.path.parent / "teacher_replies.jsonl") as teacher:
-            starters = [
-                partial(prune_trace, trace, teacher, settings, grader, count)
-                for trace in traces
-                if trace.id in owed
-            ]
-            async for outcome in as_they_land(starters, limit):
-                yield outcome
+        async with open_teacher(judge.settings, folder.path.parent, say) as opened:
+            starters = [partial(one, trace, opened.teacher) for trace in traces if trace.id in owed]
+            async for outcome in as_they_land(starters, opened.at_once or len(starters)):
+                if outcome is not None:
+                    yield outcome
+                if opened.budget:
+                    progress.remark(str(opened.budget.spend))
+            if opened.budget:
+                spend = opened.budget.spend.model_dump_json(indent=1)
+                write_atomically(folder.path / SPEND, spend + "\n")
 
-    return await run_stage(folder, PrunedTrace, traces, work, progress)
+    pruned = await run_stage(folder, PrunedTrace, traces, work, progress)
+    if stopped:
+        raise stopped[0]
+    return pruned

@@ -1,9 +1,23 @@
-"""What every teacher offers: an edit script for a trace."""
+"""What every teacher offers: a proposal, which is an edit script and what came with it."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from drp.records import EditScript, Trace
+from pydantic import Field
+
+from drp.records import EditScript, Record, Trace, Usage
+
+
+class Proposal(Record):
+    """One candidate for a pruned trace."""
+
+    script: EditScript
+    answer: str | None = None
+    """The answer part the teacher wrote, where it was asked for one."""
+    figures: dict[str, float] = Field(default_factory=dict)
+    """What the protocol measured about itself."""
+    usage: dict[str, Usage] = Field(default_factory=dict)
+    """Tokens of each call behind it, by the identity of its request; empty where no model was asked."""
 
 
 class Teacher(Protocol):
@@ -14,30 +28,47 @@ class Teacher(Protocol):
         """Name under which pruned traces are recorded."""
         ...
 
-    async def prune(self, trace: Trace, units: Sequence[str]) -> EditScript:
-        """Return the edit script of one trace.
+    @property
+    def exempt(self) -> frozenset[str]:
+        """Checks that are recorded but not required, because this teacher does not mean to pass them."""
+        ...
+
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one candidate for a trace.
 
         Args:
             trace: The trace; its thinking is ``"".join(units)``.
             units: The units the script's indices refer to.
+            candidate: Which one; a deterministic teacher returns the same for all.
 
         Raises:
             TeacherError: The teacher could not produce a valid script; the message is the reason.
+            BudgetError: The budget does not allow the next request.
         """
         ...
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], script: EditScript, complaints: Sequence[str]
-    ) -> EditScript | None:
-        """Return another script after checks found fault with ``script``, or ``None`` for no better one.
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Return another proposal after checks found fault with this one, or ``None`` for no better one.
 
         Args:
             trace: The trace.
             units: Its units.
-            script: The script that was found wanting.
+            proposal: What was found wanting.
             complaints: What failed, one sentence each.
 
         Raises:
             TeacherError: As in :meth:`prune`.
+            BudgetError: As in :meth:`prune`.
+        """
+        ...
+
+    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
+        """Return the proposal with its joins smoothed, or ``None`` where the teacher does not polish.
+
+        Raises:
+            TeacherError: As in :meth:`prune`.
+            BudgetError: As in :meth:`prune`.
         """
         ...

@@ -1,169 +1,224 @@
-"""The edit-script teacher: a language model sees numbered units and answers with edit lines.
+"""The edit-script teacher: a language model sees numbered units and answers with edits.
 
 Decomposition is lossless by construction, every action can be traced, and a reply is several times
 shorter than a copy of the trace would be. Long traces go in windows at unit borders.
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
+from itertools import pairwise
 
-from pydantic import Field
-
-from drp.engines.base import Message, Request, Sampling
+from drp.engines.base import Message, Request
 from drp.errors import TeacherError
 from drp.pruning.apply import pieces
-from drp.pruning.skills import SKILLS
-from drp.records import Edit, EditScript, Record, Trace
-from drp.teachers.line_protocol import parse_reply, render_edits, render_units
+from drp.records import Completion, Edit, EditScript, Trace
+from drp.teachers.base import Proposal
+from drp.teachers.json_protocol import parse_json_reply, render_json, reply_schema
+from drp.teachers.line_protocol import Parsed, gaps, parse_reply, render_edits, render_units
+from drp.teachers.llm import (
+    SHOWN_REPLY,
+    LlmSettings,
+    LlmTeacher,
+    Session,
+    context,
+    load_prompt,
+    user,
+    windows,
+)
 from drp.teachers.replies import ReplyStore
 
-PROMPT = "edit_script.v1.txt"
 CARRIED = 800
 """Characters of the pruned text so far that a later window is shown."""
 
-
-class EditScriptSettings(Record):
-    """Settings of the edit-script teacher."""
-
-    model: str = "gpt-4o"
-    """The teacher's name at its endpoint."""
-    temperature: float = Field(default=0.0, ge=0)
-    """Sampling temperature of the teacher."""
-    skills: tuple[str, ...] | None = SKILLS
-    """Skills the teacher may name; null leaves the list open."""
-    window_units: int = Field(default=160, ge=8)
-    """Most units shown in one request."""
-    max_calls: int = Field(default=3, ge=1)
-    """Requests per window: what the first leaves uncovered is asked for again."""
+Block = tuple[int, int]
+"""The units ``first..last`` (0-based, inclusive) that the teacher sees as one."""
 
 
-class EditScriptTeacher:
+def line_blocks(units: Sequence[str]) -> list[Block]:
+    """Return runs of units up to a line break: the steps of segmentation `default`."""
+    ends = [i for i, unit in enumerate(units) if "\n" in unit[len(unit.rstrip()) :] or i == len(units) - 1]
+    return [(before + 1, end) for before, end in pairwise([-1, *ends])]
+
+
+class EditScriptTeacher(LlmTeacher):
     """Prunes with a language model, through a store that keeps every reply."""
 
-    def __init__(self, store: ReplyStore, settings: EditScriptSettings) -> None:
-        self.store, self.settings = store, settings
-        allowed = "; ".join(settings.skills) if settings.skills else "a few words of your own"
-        template = (files("drp.teachers") / "prompts" / PROMPT).read_text(encoding="utf-8")
-        self._system = Message(role="system", content=template.replace("{skills}", allowed))
+    protocol = "edit_script"
 
-    @property
-    def name(self) -> str:
-        """Protocol and model."""
-        return f"edit_script/{self.settings.model}"
+    def __init__(self, store: ReplyStore, settings: LlmSettings, *, write_answer: bool = False) -> None:
+        super().__init__(store, settings, write_answer=write_answer)
+        self.labelled = settings.segmentation == "skill"
+        self.json = settings.format == "json"
+        self._system = Message(role="system", content=self._prompt())
 
-    async def prune(self, trace: Trace, units: Sequence[str]) -> EditScript:
-        """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
-        return await self._all_windows(trace, units, None, ())
+    def _prompt(self) -> str:
+        if not self.json:
+            name = "edit_script.v2.txt" if self.labelled else "edit_script_lines.v1.txt"
+            return load_prompt(name).replace("{skills}", self.allowed_skills)
+        fields = "skills (a list: one, or one per step merged) " if self.labelled else ""
+        line = f"Skills: {self.allowed_skills}.\n\n" if self.labelled else ""
+        template = load_prompt("edit_script_json.v1.txt")
+        return template.replace("{skills_field}", fields).replace("{skills_line}", line)
+
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
+        return await self._all_windows(trace, units, self.session(candidate), None, ())
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], script: EditScript, complaints: Sequence[str]
-    ) -> EditScript | None:
-        """Ask once more, showing the earlier lines and what was wrong with the result."""
-        return await self._all_windows(trace, units, script, complaints)
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Ask once more, showing the earlier edits and what was wrong with the result."""
+        repaired = await self._all_windows(trace, units, self.session(0), proposal.script, complaints)
+        return repaired.model_copy(update={"usage": proposal.usage | repaired.usage})
 
     async def _all_windows(
-        self, trace: Trace, units: Sequence[str], earlier: EditScript | None, complaints: Sequence[str]
-    ) -> EditScript:
-        edits: list[Edit] = []
-        for first, last in self._windows(len(units)):
-            more: tuple[Message, ...] = ()
-            if earlier is not None:
-                inside = [e for e in earlier.edits if first <= e.first and e.last <= last]
-                more = _reconsider(render_edits(inside), complaints)
-            edits += await self._window(trace, units, (first, last), self._so_far(units, edits), more)
-        return EditScript(units=len(units), edits=tuple(edits))
-
-    def requests(self, trace: Trace, units: Sequence[str]) -> list[Request]:
-        """Return the requests of a trace if every window is covered at once; for estimates."""
-        return [self._request(trace, units, a, b, "") for a, b in self._windows(len(units))]
-
-    def _windows(self, units: int) -> list[tuple[int, int]]:
-        size = self.settings.window_units
-        return [(first, min(first + size, units) - 1) for first in range(0, units, size)]
-
-    def _so_far(self, units: Sequence[str], edits: Sequence[Edit]) -> str:
-        if not edits:
-            return ""
-        covered = edits[-1].last + 1
-        script = EditScript(units=covered, edits=tuple(edits))
-        return "".join(piece.text for piece in pieces(units[:covered], script))[-CARRIED:]
-
-    async def _window(
         self,
         trace: Trace,
         units: Sequence[str],
+        session: Session,
+        earlier: EditScript | None,
+        complaints: Sequence[str],
+    ) -> Proposal:
+        blocks = self._blocks(units)
+        texts = ["".join(units[first : last + 1]) for first, last in blocks]
+        edits: list[Edit] = []
+        answer: str | None = None
+        for first, last in self._windows(texts):
+            more: tuple[Message, ...] = ()
+            if earlier is not None:
+                start, end = blocks[first][0], blocks[last][1]
+                inside = [e for e in earlier.edits if start <= e.first and e.last <= end]
+                more = self._reconsider(_over_blocks(inside, blocks), complaints)
+            final = self.write_answer and last == len(blocks) - 1
+            found, answer = await self._window(
+                session, trace, texts, (first, last), _so_far(texts, edits), more, final=final
+            )
+            edits += found
+        script = EditScript(units=len(units), edits=tuple(_over_units(edits, blocks)))
+        return Proposal(script=script, answer=answer, usage=session.usage)
+
+    def requests(self, trace: Trace, units: Sequence[str]) -> list[Request]:
+        """Return the requests of a trace if every window is covered at once; for estimates."""
+        texts = ["".join(units[first : last + 1]) for first, last in self._blocks(units)]
+        session = self.session(0)
+        return [self._request(session, trace, texts, w, "", (), 0) for w in self._windows(texts)]
+
+    def _blocks(self, units: Sequence[str]) -> list[Block]:
+        return [(i, i) for i in range(len(units))] if self.labelled else line_blocks(units)
+
+    def _windows(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        return windows([len(t) for t in texts], self.settings.window_units, self.settings.window_chars)
+
+    async def _window(
+        self,
+        session: Session,
+        trace: Trace,
+        texts: Sequence[str],
         window: tuple[int, int],
         so_far: str,
         more: tuple[Message, ...],
-    ) -> list[Edit]:
-        """Ask until every unit of the window is covered, and no more than ``max_calls`` times."""
+        *,
+        final: bool,
+    ) -> tuple[list[Edit], str | None]:
+        """Ask until every block of the window is covered, and no more than ``max_calls`` times."""
         edits: list[Edit] = []
         missing = [window]
         problems: list[str] = []
-        for _ in range(self.settings.max_calls):
-            start, end = missing[0][0], missing[-1][1]
-            request = self._request(trace, units, start, end, so_far)
-            request = request.model_copy(update={"messages": (*request.messages, *more)})
-            completion = await self.store.ask(request)
-            if completion.finish_reason == "content_filter":
-                raise TeacherError("the endpoint's content filter stopped the reply", kind="content_filter")
-            parsed = parse_reply(
-                completion.answer, start, end, truncated=completion.finish_reason == "length"
+        answer: str | None = None
+        for attempt in range(self.settings.max_calls):
+            asked = (missing[0][0], missing[-1][1])
+            completion = await session.ask(
+                self._request(session, trace, texts, asked, so_far, more, attempt, final=final)
             )
-            open_units = {i for a, b in missing for i in range(a, b + 1)}
-            edits += [e for e in parsed.edits if open_units.issuperset(range(e.first, e.last + 1))]
+            parsed = self._parse(completion, *asked)
+            open_blocks = {i for a, b in missing for i in range(a, b + 1)}
+            edits += [e for e in parsed.edits if open_blocks.issuperset(range(e.first, e.last + 1))]
             edits.sort(key=lambda e: e.first)
-            problems = list(parsed.problems)
-            missing, more = _uncovered(edits, *window), ()
+            problems, answer = list(parsed.problems), parsed.answer or answer
+            missing, more = gaps(edits, *window), ()
             if not missing:
-                return edits
+                return edits, answer
+            if not parsed.edits:  # asking the same again would say the same again
+                more = _unreadable(completion.answer, problems)
         ranges = ", ".join(f"{a + 1}-{b + 1}" for a, b in missing)
         raise TeacherError(
-            f"units {ranges} of {len(units)} are not covered after {self.settings.max_calls} requests"
+            f"units {ranges} of {len(texts)} are not covered after {self.settings.max_calls} requests"
             + (f"; last problem: {problems[-1]}" if problems else ""),
             kind="invalid_script",
+            raw=session.raw,
         )
 
-    def _request(self, trace: Trace, units: Sequence[str], first: int, last: int, so_far: str) -> Request:
-        parts = [f"Question:\n{trace.question}", f"The student's answer part:\n{trace.answer}"]
-        if so_far:
-            parts.append(f"The edited trace so far ends (for reference, not to edit):\n…{so_far}")
-        shown = render_units(units[first : last + 1], first)
-        parts.append(f"<trace>\n{shown}\n</trace>")
-        parts.append(f"Write the edit lines for units {first + 1} to {last + 1}, and nothing else.")
-        size = sum(len(unit) for unit in units[first : last + 1])
-        return Request(
-            id="",
-            messages=(self._system, Message(role="user", content="\n\n".join(parts))),
-            # A line a unit and a third of the text rewritten is more than any sound reply needs.
-            sampling=Sampling(
-                temperature=self.settings.temperature,
-                top_p=1.0,
-                max_new_tokens=min(16_000, 300 + 16 * (last - first + 1) + size // 6),
-            ),
-            seed=0,
+    def _parse(self, completion: Completion, first: int, last: int) -> Parsed:
+        if self.json:
+            return parse_json_reply(completion.answer, first, last, labelled=self.labelled)
+        cut = completion.finish_reason == "length"
+        return parse_reply(completion.answer, first, last, truncated=cut, labelled=self.labelled)
+
+    def _request(
+        self,
+        session: Session,
+        trace: Trace,
+        texts: Sequence[str],
+        asked: tuple[int, int],
+        so_far: str,
+        more: tuple[Message, ...],
+        attempt: int,
+        *,
+        final: bool = False,
+    ) -> Request:
+        first, last = asked
+        shown = f"<trace>\n{render_units(texts[first : last + 1], first)}\n</trace>"
+        what = "edits" if self.json else "edit lines"
+        ask = f"Write the {what} for {'units' if self.labelled else 'steps'} {first + 1} to {last + 1}, and nothing else."
+        if final:
+            where = 'in the field "answer"' if self.json else "in one more line, `A: …`, at the end,"
+            ask += (
+                f" Then write {where} the student's answer part, shortened in its own style, "
+                "with the final answer in \\boxed{}."
+            )
+        size = sum(len(text) for text in texts[first : last + 1])
+        # A line a unit and a third of the text rewritten is more than any sound reply needs.
+        tokens = 300 + (40 if self.json else 16) * (last - first + 1) + size // 6
+        tokens += len(trace.answer) // 3 if final else 0
+        schema = reply_schema(labelled=self.labelled) if self.json else None
+        turns = (self._system, user(context(trace, so_far), shown, ask), *more)
+        return session.request(turns, tokens, attempt, schema)
+
+    def _reconsider(self, edits: Sequence[Edit], complaints: Sequence[str]) -> tuple[Message, ...]:
+        """Return the turns that show a teacher its own edits and what was wrong with the result."""
+        render = render_json if self.json else render_edits
+        faults = "\n".join(f"- {complaint}" for complaint in complaints)
+        ask = (
+            f"The edited trace did not pass these checks:\n{faults}\n"
+            "Write all edits for these units again so that it passes, in the same format, and nothing else."
         )
+        shown = render(edits, labelled=self.labelled)
+        return (Message(role="assistant", content=shown), Message(role="user", content=ask))
 
 
-def _reconsider(lines: str, complaints: Sequence[str]) -> tuple[Message, ...]:
-    """Return the turns that show a teacher its own lines and what was wrong with the result."""
-    faults = "\n".join(f"- {complaint}" for complaint in complaints)
-    ask = (
-        f"The edited trace did not pass these checks:\n{faults}\n"
-        "Write all edit lines for these units again so that it passes, and nothing else."
+def _unreadable(reply: str, problems: Sequence[str]) -> tuple[Message, ...]:
+    """Return the turns that tell a teacher that its reply could not be used."""
+    why = problems[0] if problems else "it holds no edit"
+    ask = f"This reply cannot be used: {why}. Follow the format exactly, without any other word."
+    return (
+        Message(role="assistant", content=reply[:SHOWN_REPLY] or "(empty)"),
+        Message(role="user", content=ask),
     )
-    return (Message(role="assistant", content=lines), Message(role="user", content=ask))
 
 
-def _uncovered(edits: Sequence[Edit], first: int, last: int) -> list[tuple[int, int]]:
-    """Return the ranges of ``first..last`` that no edit covers."""
-    covered = {i for edit in edits for i in range(edit.first, edit.last + 1)}
-    ranges: list[tuple[int, int]] = []
-    for index in range(first, last + 1):
-        if index in covered:
-            continue
-        if ranges and ranges[-1][1] == index - 1:
-            ranges[-1] = (ranges[-1][0], index)
-        else:
-            ranges.append((index, index))
-    return ranges
+def _so_far(texts: Sequence[str], edits: Sequence[Edit]) -> str:
+    if not edits:
+        return ""
+    covered = edits[-1].last + 1
+    script = EditScript(units=covered, edits=tuple(edits))
+    return "".join(piece.text for piece in pieces(texts[:covered], script))[-CARRIED:]
+
+
+def _over_units(edits: Sequence[Edit], blocks: Sequence[Block]) -> list[Edit]:
+    """Return edits over blocks as edits over units."""
+    return [e.model_copy(update={"first": blocks[e.first][0], "last": blocks[e.last][1]}) for e in edits]
+
+
+def _over_blocks(edits: Sequence[Edit], blocks: Sequence[Block]) -> list[Edit]:
+    """Return edits over units as edits over blocks."""
+    block_of = {unit: n for n, (first, last) in enumerate(blocks) for unit in range(first, last + 1)}
+    return [e.model_copy(update={"first": block_of[e.first], "last": block_of[e.last]}) for e in edits]

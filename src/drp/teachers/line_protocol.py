@@ -16,6 +16,7 @@ _LINE = re.compile(
     r"(?P<action>K|D|R|M|keep|delete|rewrite|merge)\b\s*(?P<rest>.*)$",
     re.IGNORECASE,
 )
+_ANSWER = re.compile(r"^\s*A\s*:\s*(?P<text>\S.*)$")
 _ACTIONS: dict[str, Action] = {"k": "keep", "d": "delete", "r": "rewrite", "m": "merge"}
 _COMMANDS = re.compile(
     r"\\n(?!(?:eq?|u|abla|ot|otin|i|mid|eg|earrow|warrow|exists|ewline|onumber|ormalsize|leq|geq|subseteq|cong"
@@ -35,6 +36,8 @@ class Parsed:
     """Ranges of units (0-based, inclusive) that no line covers."""
     problems: tuple[str, ...]
     """What was wrong, one message each."""
+    answer: str | None = None
+    """The answer part, where the reply gives one."""
 
 
 def render_units(units: Sequence[str], first: int = 0) -> str:
@@ -48,13 +51,13 @@ def render_units(units: Sequence[str], first: int = 0) -> str:
     return "\n".join(lines)
 
 
-def render_edits(edits: Sequence[Edit]) -> str:
-    """Return edits as the lines a teacher would write."""
+def render_edits(edits: Sequence[Edit], *, labelled: bool = True) -> str:
+    """Return edits as the lines a teacher would write, with their skills if ``labelled``."""
     letters = {action: letter.upper() for letter, action in _ACTIONS.items()}
     lines: list[str] = []
     for edit in edits:
         span = f"{edit.first + 1}-{edit.last + 1}" if edit.last > edit.first else f"{edit.first + 1}"
-        line = f"{span} {letters[edit.action]} {'+'.join(edit.skills)}"
+        line = f"{span} {letters[edit.action]}" + (f" {'+'.join(edit.skills)}" if labelled else "")
         lines.append(f"{line}: {edit.text.replace(chr(10), BREAK)}" if edit.text else line)
     return "\n".join(lines)
 
@@ -64,7 +67,9 @@ def unescape(text: str) -> str:
     return _COMMANDS.sub("\n", text.replace(BREAK, "\n").replace(PARAGRAPH, "\n\n")).strip()
 
 
-def parse_reply(reply: str, first: int, last: int, *, truncated: bool = False) -> Parsed:
+def parse_reply(
+    reply: str, first: int, last: int, *, truncated: bool = False, labelled: bool = True
+) -> Parsed:
     """Parse a reply that should cover units ``first..last`` (0-based, inclusive).
 
     Args:
@@ -72,57 +77,80 @@ def parse_reply(reply: str, first: int, last: int, *, truncated: bool = False) -
         first: First unit asked about.
         last: Last unit asked about.
         truncated: Whether the reply was cut off; its last line is not trusted then.
+        labelled: Whether lines name skills; without, every unit is a step of its own.
     """
     lines = [line for line in reply.splitlines() if line.strip() and not line.strip().startswith("```")]
     if truncated and lines:
         lines.pop()
-    edits: list[Edit] = []
+    proposed: list[Proposed] = []
     problems: list[str] = []
+    answer: str | None = None
     for line in lines:
-        match = _LINE.match(line)
-        if match is None:
+        match, ending = _LINE.match(line), _ANSWER.match(line)
+        if ending:
+            answer = unescape(ending["text"])
+        elif match is None:
             problems.append(f"not an edit line: {line.strip()[:80]!r}")
-            continue
-        edit = _edit(match, first, last, problems)
-        if edit is None:
-            continue
-        if edits and edit.first <= edits[-1].last:
-            problems.append(f"units {edit.first + 1}-{edit.last + 1} are covered twice or out of order")
-            continue
-        edits.append(edit)
-    return Parsed(tuple(edits), tuple(_gaps(edits, first, last)), tuple(problems))
+        else:
+            start, end = int(match["first"]) - 1, int(match["last"] or match["first"]) - 1
+            named, _, text = match["rest"].partition(":")
+            skills = tuple(skill.strip() for skill in named.split("+") if skill.strip())
+            action = _ACTIONS[match["action"][0].lower()]
+            proposed.append(Proposed(start, end, action, skills, unescape(text)))
+    edits = accept(proposed, first, last, problems, labelled=labelled)
+    return Parsed(tuple(edits), tuple(gaps(edits, first, last)), tuple(problems), answer)
 
 
-def _edit(match: re.Match[str], first: int, last: int, problems: list[str]) -> Edit | None:
-    start = int(match["first"]) - 1
-    end = int(match["last"] or match["first"]) - 1
-    if not first <= start <= end <= last:
-        problems.append(f"units {start + 1}-{end + 1} lie outside {first + 1}-{last + 1}")
-        return None
-    action = _ACTIONS[match["action"][0].lower()]
-    named, _, text = match["rest"].partition(":")
-    skills = tuple(skill.strip() for skill in named.split("+") if skill.strip()) or ("other",)
-    if action in ("keep", "delete"):
-        reason = f"{skills[0]}, by the teacher" if action == "delete" else None
-        return Edit(first=start, last=end, action=action, skills=skills[:1], reason=reason)
-    text = unescape(text)
-    if not text:
-        problems.append(f"units {start + 1}-{end + 1}: {action} without text")
-        return None
-    if action == "merge" and (len(skills) < 2 or start == end):
-        action = "rewrite"  # one skill, or one unit, is one step
-    if action == "rewrite":
-        skills = skills[:1]
-    return Edit(first=start, last=end, action=action, skills=skills, text=text)
+@dataclass(frozen=True)
+class Proposed:
+    """One edit as a teacher wrote it, in whatever format, before it is known to be sound."""
+
+    first: int
+    last: int
+    action: Action
+    skills: tuple[str, ...]
+    text: str
 
 
-def _gaps(edits: Sequence[Edit], first: int, last: int) -> list[tuple[int, int]]:
-    gaps: list[tuple[int, int]] = []
+def accept(
+    proposed: Sequence[Proposed], first: int, last: int, problems: list[str], *, labelled: bool
+) -> list[Edit]:
+    """Return the sound edits, in order and without overlap; says of the others what is wrong."""
+    edits: list[Edit] = []
+    for p in proposed:
+        where = f"units {p.first + 1}-{p.last + 1}"
+        if not first <= p.first <= p.last <= last:
+            problems.append(f"{where} lie outside {first + 1}-{last + 1}")
+        elif edits and p.first <= edits[-1].last:
+            problems.append(f"{where} are covered twice or out of order")
+        elif p.action in ("rewrite", "merge") and not p.text.strip():
+            problems.append(f"{where}: {p.action} without text")
+        else:
+            edits.append(_edit(p, labelled))
+    return edits
+
+
+def _edit(p: Proposed, labelled: bool) -> Edit:
+    skills = (p.skills or ("other",)) if labelled else ("step",) * (p.last - p.first + 1)
+    if p.action in ("keep", "delete"):
+        reason = f"{skills[0]}, by the teacher" if p.action == "delete" else None
+        return Edit(first=p.first, last=p.last, action=p.action, skills=skills[:1], reason=reason)
+    # One skill, or one unit, is one step.
+    merges = len(skills) > 1 and p.first < p.last and (p.action == "merge" or not labelled)
+    return Edit(
+        first=p.first, last=p.last, action="merge" if merges else "rewrite",
+        skills=skills if merges else skills[:1], text=p.text,
+    )  # fmt: skip
+
+
+def gaps(edits: Sequence[Edit], first: int, last: int) -> list[tuple[int, int]]:
+    """Return the ranges of ``first..last`` that no edit covers; the edits are in order."""
+    found: list[tuple[int, int]] = []
     expected = first
     for edit in edits:
         if edit.first > expected:
-            gaps.append((expected, edit.first - 1))
+            found.append((expected, edit.first - 1))
         expected = edit.last + 1
     if expected <= last:
-        gaps.append((expected, last))
-    return gaps
+        found.append((expected, last))
+    return found

@@ -1,47 +1,92 @@
 """Every paid reply, on disk before it is read: the same request is never paid for twice."""
 
+import asyncio
 from pathlib import Path
 
 from drp.engines.base import Engine, Request
+from drp.engines.budget import Budget
 from drp.errors import TeacherError
 from drp.records import Completion, Failure, Keyed, content_id
 from drp.runs.journal import Journal, read_records
 
 
 class StoredReply(Keyed):
-    """A reply under the identity of its request: model, messages and sampling."""
+    """A reply under the identity of its request: model, messages, sampling, schema and seed."""
 
     completion: Completion
+    batch: bool = False
+    """Whether it was paid at the batch price."""
 
 
 class ReplyStore:
-    """Asks an engine, unless the same request has been answered before."""
+    """Asks an engine, unless the same request has been answered before or is being answered now."""
 
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self.engine = engine
-        self._known = {reply.id: reply.completion for reply in read_records(path, StoredReply)}
+    def __init__(self, path: Path, engine: Engine, budget: Budget | None = None) -> None:
+        self.engine, self.budget = engine, budget or Budget()
+        self._known: dict[str, StoredReply] = {}
+        for reply in read_records(path, StoredReply):
+            self._known[reply.id] = reply
+            self.budget.count(reply.completion.usage, batch=reply.batch)
         self._journal = Journal(path)
+        self._asking: dict[str, asyncio.Future[StoredReply]] = {}
 
-    async def ask(self, request: Request) -> Completion:
-        """Return the completion of a request; its own id is replaced by its content.
-
-        Raises:
-            TeacherError: The engine failed; ``retry`` says whether asking later may help.
-        """
-        identity = content_id(
+    def identity(self, request: Request) -> str:
+        """Return the identity of a request's content; its own id does not matter."""
+        rest: list[object] = []
+        if request.reply_schema is not None or request.seed:
+            rest = [request.reply_schema, request.seed]
+        return content_id(
             "reply",
             self.engine.identity,
             [message.model_dump() for message in request.messages],
             request.sampling.model_dump(),
+            *rest,
         )
+
+    def knows(self, request: Request) -> bool:
+        """Return whether a request has been answered before."""
+        return self.identity(request) in self._known
+
+    async def ask(self, request: Request) -> StoredReply:
+        """Return the reply to a request.
+
+        Raises:
+            TeacherError: The engine failed; ``retry`` says whether asking later may help.
+            BudgetError: The budget has no room for it.
+        """
+        identity = self.identity(request)
         if identity in self._known:
             return self._known[identity]
-        async for reply in self.engine.complete([[request.model_copy(update={"id": identity})]]):
-            if isinstance(reply.outcome, Failure):
-                raise TeacherError(reply.outcome.message, kind=reply.outcome.kind, retry=reply.outcome.retry)
-            self._journal.append(StoredReply(id=identity, completion=reply.outcome))
-            self._known[identity] = reply.outcome
-            return reply.outcome
+        if identity in self._asking:
+            return await asyncio.shield(self._asking[identity])
+        future: asyncio.Future[StoredReply] = asyncio.get_running_loop().create_future()
+        self._asking[identity] = future
+        try:
+            reply = await self._pay(request.model_copy(update={"id": identity}))
+        except BaseException as error:
+            told = error if isinstance(error, Exception) else TeacherError("stopped", retry=True)
+            future.set_exception(told)
+            future.exception()  # read here, so that nobody is told it never was
+            raise
+        else:
+            future.set_result(reply)
+            return reply
+        finally:
+            del self._asking[identity]
+
+    async def _pay(self, request: Request) -> StoredReply:
+        async with self.budget.room_for(request):
+            async for reply in self.engine.complete([[request]]):
+                outcome = reply.outcome
+                if isinstance(outcome, Failure):
+                    raise TeacherError(
+                        outcome.message, kind=outcome.kind, retry=outcome.retry, raw=outcome.raw
+                    )
+                stored = StoredReply(id=request.id, completion=outcome, batch=self.budget.batch)
+                self._journal.append(stored)
+                self._known[request.id] = stored
+                self.budget.count(outcome.usage, batch=stored.batch)
+                return stored
         raise TeacherError("the engine gave no reply", kind="empty_reply", retry=True)
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ from drp.pruning.skills import (
     reflection_count,
 )
 from drp.records import Edit, EditScript, Record, Trace
+from drp.teachers.base import Proposal
 from drp.teachers.slicing import (
     Line,
     check_block,
@@ -68,19 +69,26 @@ class RulesTeacher:
     """Prunes by rules alone; the same trace always gets the same script."""
 
     name = "rules"
+    exempt: frozenset[str] = frozenset()
 
     def __init__(self, settings: RulesSettings | None = None) -> None:
         self.settings = settings or RulesSettings()
 
-    async def prune(self, trace: Trace, units: Sequence[str]) -> EditScript:
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
-        return self.script(trace.question, trace.answer, units)
+        _ = candidate
+        return Proposal(script=self.script(trace.question, trace.answer, units))
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], script: EditScript, complaints: Sequence[str]
-    ) -> EditScript | None:
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
         """Return ``None``: the same rules would write the same script."""
-        _ = trace, units, script, complaints
+        _ = trace, units, proposal, complaints
+        return None
+
+    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
+        """Return ``None``: rules cannot write."""
+        _ = trace, units, proposal
         return None
 
     def script(self, question: str, answer: str, units: Sequence[str]) -> EditScript:

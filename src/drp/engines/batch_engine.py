@@ -1,0 +1,299 @@
+"""The engine for batch endpoints (`/batches`): half the price, an answer within a day.
+
+Requests are collected until no new one has come for a moment, since then every trace under way waits for
+a reply, and go off as one file. What was submitted is on disk, so that a restart adopts running batches
+instead of paying twice; requests that failed or expired, and only those, go into a later batch.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import openai
+from pydantic import BaseModel
+
+from drp.engines.base import Reply, Request
+from drp.engines.openai_engine import BadReplyError, OpenAIEngine
+from drp.errors import EngineError
+from drp.records import Completion, Failure, Keyed
+from drp.runs.concurrency import as_they_land
+from drp.runs.journal import Journal, read_records
+
+MOST_BYTES = 90_000_000
+"""Largest input file; providers take 100 to 200 MB."""
+ENDED = ("completed", "failed", "expired", "cancelled")
+
+
+class BatchState(Keyed):
+    """Where one batch stands; its ``id`` is that of its input file. The last record of an id counts."""
+
+    state: Literal["uploaded", "submitted", "collected"]
+    batch: str | None = None
+    requests: tuple[str, ...]
+
+
+class _Error(BaseModel):
+    code: str | int | None = None
+    message: str | None = None
+
+
+class _Response(BaseModel):
+    status_code: int = 0
+    body: dict[str, Any] = {}
+
+
+class _Line(BaseModel):
+    """One line of an output or error file."""
+
+    custom_id: str
+    response: _Response | None = None
+    error: _Error | None = None
+
+
+class BatchEngine:
+    """Answers requests through batches; request ids must be identities of content."""
+
+    def __init__(
+        self,
+        engine: OpenAIEngine,
+        path: Path,
+        *,
+        poll_s: float = 30.0,
+        settle_s: float = 2.0,
+        max_requests: int = 50_000,
+        max_tries: int = 3,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Open the record of batches.
+
+        Args:
+            engine: Knows the endpoint, the model and the form of a request.
+            path: JSONL file that remembers what was submitted.
+            poll_s: Seconds between looks at a running batch.
+            settle_s: Seconds without a new request after which the collected ones are submitted.
+            max_requests: Most requests in one batch.
+            max_tries: How often a request that failed or expired is put into a batch.
+            say: Told in one line how batches come along.
+        """
+        self.engine, self.poll_s, self.settle_s = engine, poll_s, settle_s
+        self.max_requests, self.max_tries, self.say = max_requests, max_tries, say
+        self.client = engine.client.with_options(max_retries=5)
+        states: dict[str, BatchState] = {}
+        for state in read_records(path, BatchState):
+            states[state.id] = state
+        self._journal = Journal(path)
+        self._open = {s.id: s for s in states.values() if s.state != "collected"}
+        self._travelling = {request for s in self._open.values() for request in s.requests}
+        self._waiting: dict[str, tuple[Request, asyncio.Future[Completion | Failure]]] = {}
+        self._arrived: dict[str, Completion] = {}
+        self._tries: dict[str, int] = {}
+        self._queue: list[Request] = []
+        self._asked = asyncio.Event()
+        self._last_asked = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = False
+        self._broken: BaseException | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name at the endpoint."""
+        return self.engine.name
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """That of the model: how it is asked does not matter."""
+        return self.engine.identity
+
+    def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Every request on its own; files are filled as requests come."""
+        return [[request] for request in requests]
+
+    async def complete(self, batches: Sequence[Sequence[Request]]) -> AsyncIterator[Reply]:
+        """Yield replies as their batches end."""
+        requests = [request for batch in batches for request in batch]
+        starters = [lambda r=request: self._one(r) for request in requests]
+        async for reply in as_they_land(starters, max(1, len(starters))):
+            yield reply
+
+    async def _one(self, request: Request) -> Reply:
+        if not self._begun:
+            self._begun = True
+            self._start(self._flush())
+            for state in list(self._open.values()):
+                self._start(self._follow(state))
+        if self._broken:
+            raise self._broken
+        if request.id in self._arrived:
+            return Reply(request.id, self._arrived.pop(request.id))
+        future: asyncio.Future[Completion | Failure] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = (request, future)
+        if request.id not in self._travelling:
+            self._enqueue(request)
+        return Reply(request.id, await future)
+
+    def _start(self, coroutine: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, openai.APIError):
+            error = EngineError(f"lost sight of a batch: {error.message}; run the same command again")
+        if error is None:
+            return
+        self._broken = error
+        for _, future in self._waiting.values():  # everybody learns why nothing will arrive
+            if not future.done():
+                future.set_exception(error)
+
+    def _enqueue(self, request: Request) -> None:
+        self._queue.append(request)
+        self._last_asked = time.monotonic()
+        self._asked.set()
+
+    async def _flush(self) -> None:
+        """Submit what has collected whenever it has been quiet for a moment."""
+        while True:
+            await self._asked.wait()
+            while (rest := self._last_asked + self.settle_s - time.monotonic()) > 0:
+                await asyncio.sleep(rest)
+            self._asked.clear()
+            queue, self._queue = self._queue, []
+            for lines, requests in self._files(queue):
+                await self._submit(lines, requests)
+
+    def _files(self, queue: Sequence[Request]) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+        lines: list[bytes] = []
+        ids: list[str] = []
+        size = 0
+        for request in queue:
+            body = self.engine.body(request)
+            line = {"custom_id": request.id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+            if lines and (len(lines) >= self.max_requests or size + len(data) > MOST_BYTES):
+                yield b"".join(lines), tuple(ids)
+                lines, ids, size = [], [], 0
+            lines.append(data)
+            ids.append(request.id)
+            size += len(data)
+        if lines:
+            yield b"".join(lines), tuple(ids)
+
+    async def _submit(self, lines: bytes, requests: tuple[str, ...]) -> None:
+        try:
+            file = await self.client.files.create(file=("requests.jsonl", lines), purpose="batch")
+            state = BatchState(id=file.id, state="uploaded", requests=requests)
+            self._journal.append(state)
+            state = await self._create(state)
+        except openai.APIStatusError as error:
+            hint = ""
+            if error.status_code in (404, 405):
+                hint = "; the endpoint may have no batch API: set prune.endpoint.batch=false"
+            raise EngineError(f"the endpoint refused a batch: {error.message}{hint}") from error
+        except openai.APIError as error:
+            raise EngineError(
+                f"cannot submit a batch: {error.message}; run the same command again"
+            ) from error
+        self.say(f"batch {state.batch}: {len(requests)} requests submitted")
+        self._start(self._follow(state))
+
+    async def _create(self, state: BatchState) -> BatchState:
+        batch = await self.client.batches.create(
+            input_file_id=state.id, endpoint="/v1/chat/completions", completion_window="24h",
+            metadata={"made_by": "drp"},
+        )  # fmt: skip
+        submitted = state.model_copy(update={"state": "submitted", "batch": batch.id})
+        self._journal.append(submitted)
+        self._open[state.id] = submitted
+        self._travelling.update(state.requests)
+        for request in state.requests:
+            self._tries[request] = self._tries.get(request, 0) + 1
+        return submitted
+
+    async def _follow(self, state: BatchState) -> None:
+        """See one batch to its end and hand out what it brought."""
+        if state.batch is None:  # a crash fell between the upload and the record of the batch
+            state = await self._recover(state)
+        assert state.batch is not None
+        while True:
+            batch = await self.client.batches.retrieve(state.batch)
+            if batch.status in ENDED:
+                break
+            done = batch.request_counts.completed if batch.request_counts else 0
+            self.say(f"batch {batch.id}: {batch.status}, {done}/{len(state.requests)} done")
+            await asyncio.sleep(self.poll_s)
+        if batch.status == "failed":
+            problems = [e.message or "" for e in (batch.errors.data or [])] if batch.errors else []
+            self._collected(state)
+            raise EngineError(
+                f"batch {batch.id} was not accepted: {'; '.join(problems[:3]) or 'no reason given'}. "
+                "If it is over the provider's limit of enqueued tokens, lower prune.endpoint.batch_requests"
+            )
+        lines: dict[str, _Line] = {}
+        for file in (batch.error_file_id, batch.output_file_id):
+            if file:
+                content = await self.client.files.content(file)
+                for line in content.text.splitlines():
+                    if line.strip():
+                        row = _Line.model_validate_json(line)
+                        lines[row.custom_id] = row
+        self.say(f"batch {batch.id}: {batch.status}")
+        for request in state.requests:
+            self._travelling.discard(request)
+            self._hand_out(request, lines.get(request), batch.status)
+        if not any(request in self._arrived for request in state.requests):
+            self._collected(state)
+
+    async def _recover(self, state: BatchState) -> BatchState:
+        async for batch in self.client.batches.list(limit=100):
+            if batch.input_file_id == state.id:
+                submitted = state.model_copy(update={"state": "submitted", "batch": batch.id})
+                self._journal.append(submitted)
+                return submitted
+        return await self._create(state)
+
+    def _collected(self, state: BatchState) -> None:
+        self._open.pop(state.id, None)
+        self._journal.append(state.model_copy(update={"state": "collected"}))
+
+    def _hand_out(self, id_: str, row: _Line | None, status: str) -> None:
+        """Give a request its completion, put it in the queue again, or give up on it."""
+        outcome = self._outcome(id_, row, status)
+        waiting = self._waiting.get(id_)
+        failed = isinstance(outcome, Failure)
+        again = failed and outcome.retry and status != "cancelled"
+        if waiting and again and self._tries.get(id_, 1) < self.max_tries:
+            self._enqueue(waiting[0])
+        elif waiting:
+            del self._waiting[id_]
+            waiting[1].set_result(outcome)
+        elif not failed:
+            self._arrived[id_] = outcome  # paid, and not asked for yet in this process
+
+    def _outcome(self, id_: str, row: _Line | None, status: str) -> Completion | Failure:
+        response = (row.response if row else None) or _Response()
+        code = response.status_code
+        if code == 200:
+            try:
+                return self.engine.read(json.dumps(response.body).encode())
+            except BadReplyError as error:
+                kind, raw = error.kind, error.raw
+                return Failure(id=id_, stage="engine", kind=kind, message=str(error), raw=raw, retry=True)
+        error = (row.error if row else None) or _Error.model_validate(response.body.get("error") or {})
+        kind = str(error.code or (f"http_{code}" if code else f"batch_{status}"))
+        message = error.message or f"the batch ended as {status} without this request"
+        lasting = 400 <= code < 500 and code not in (408, 409, 429)
+        return Failure(id=id_, stage="engine", kind=kind, message=message[:2000], retry=not lasting)
+
+    async def close(self) -> None:
+        """Stop watching, which leaves running batches running, and close the file and the connections."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._journal.close()
+        await self.engine.close()

@@ -1,0 +1,116 @@
+"""Teachers that write one text: the whole trace shortened at once, or a solution of their own.
+
+The first is segmentation `none` of both protocols, the paper's "no decomposition". The second, `direct`, is
+its baseline of training on a strong model's own short solutions.
+"""
+
+from collections.abc import Sequence
+
+from drp.engines.base import Message
+from drp.engines.pricing import rough_tokens
+from drp.errors import TeacherError
+from drp.records import Completion, Edit, EditScript, Trace
+from drp.teachers.base import Proposal
+from drp.teachers.edit_script import CARRIED
+from drp.teachers.llm import LlmTeacher, Session, context, fenced, load_prompt, user, windows
+from drp.text.answers import boxed
+
+
+def _replaced(units: Sequence[str], first: int, last: int, text: str, skill: str) -> Edit:
+    if text.split() == "".join(units[first : last + 1]).split():
+        return Edit(first=first, last=last, action="keep", skills=(skill,))
+    return Edit(first=first, last=last, action="rewrite", skills=(skill,), text=text)
+
+
+async def _whole_reply(session: Session, system: str, message: Message, tokens: int) -> Completion:
+    """Return a reply that was not cut off."""
+    for attempt in range(session.settings.max_calls):
+        turns = (Message(role="system", content=system), message)
+        completion = await session.ask(session.request(turns, tokens * (attempt + 1), attempt))
+        if completion.finish_reason != "length" and completion.answer:
+            return completion
+    raise TeacherError(
+        f"no whole reply in {session.settings.max_calls} requests", kind="invalid_script", raw=session.raw
+    )
+
+
+class WholeTeacher(LlmTeacher):
+    """Shortens a trace without dividing it into steps; both protocols are this at segmentation `none`."""
+
+    def __init__(self, *args: object, protocol: str, **options: bool) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self.protocol = protocol
+
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
+        return await self._shorten(trace, units, self.session(candidate), ())
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Shorten once more, told what was wrong."""
+        again = await self._shorten(trace, units, self.session(0), complaints)
+        return again.model_copy(update={"usage": proposal.usage | again.usage})
+
+    async def _shorten(
+        self, trace: Trace, units: Sequence[str], session: Session, complaints: Sequence[str]
+    ) -> Proposal:
+        system = load_prompt("whole.v1.txt")
+        edits: list[Edit] = []
+        answer: str | None = None
+        so_far = ""
+        sizes = [len(unit) for unit in units]
+        for first, last in windows(sizes, self.settings.window_units, self.settings.window_chars):
+            shown = "".join(units[first : last + 1])
+            asks = ["Shorten this trace."] if len(units) == last - first + 1 else ["Shorten this part of it."]
+            if self.write_answer and last == len(units) - 1:
+                asks.append(
+                    "Below it write a line ## Answer and the student's answer part, shortened in its own style, "
+                    "with the final answer in \\boxed{}."
+                )
+            if complaints:
+                faults = "\n".join(f"- {complaint}" for complaint in complaints)
+                asks.append(f"An earlier version did not pass these checks; pass them now:\n{faults}")
+            message = user(context(trace, so_far), fenced("trace", shown), "\n".join(asks))
+            tokens = rough_tokens(len(shown) + len(trace.answer)) + 100
+            completion = await _whole_reply(session, system, message, tokens)
+            text, mark, ending = completion.answer.partition("## Answer")
+            answer = ending.strip(" :\n") or None if mark else None
+            edits.append(_replaced(units, first, last, text.strip(), "whole"))
+            so_far = (so_far + text)[-CARRIED:]
+        script = EditScript(units=len(units), edits=tuple(edits))
+        return Proposal(script=script, answer=answer, usage=session.usage)
+
+
+class DirectTeacher(LlmTeacher):
+    """Replaces a trace by the teacher's own short solution; keeps nothing of the student's."""
+
+    protocol = "direct"
+    exempt = frozenset({"shorter", "own_share", "reflection", "numbers_grounded"})
+
+    @property
+    def name(self) -> str:
+        """Protocol and model."""
+        return f"direct/{self.settings.model}"
+
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one solution; see :class:`drp.teachers.base.Teacher`."""
+        session = self.session(candidate)
+        message = user(fenced("question", trace.question))
+        completion = await _whole_reply(session, load_prompt("direct.v1.txt"), message, 2_000)
+        final = boxed(completion.answer)
+        if final is None:
+            raise TeacherError(
+                "the solution has no \\boxed{} answer", kind="no_answer", raw=completion.answer
+            )
+        text = completion.answer.strip()
+        edit = Edit(first=0, last=len(units) - 1, action="rewrite", skills=("direct",), text=text)
+        script = EditScript(units=len(units), edits=(edit,))
+        return Proposal(script=script, answer=f"The answer is \\boxed{{{final}}}.", usage=session.usage)
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Return ``None``: a wrong solution is not mended by arguing."""
+        _ = trace, units, proposal, complaints
+        return None

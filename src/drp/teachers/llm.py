@@ -1,0 +1,203 @@
+"""What the language-model teachers share: settings, prompts, windows, asking, polishing."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Literal
+
+from pydantic import Field
+
+from drp.engines.base import Message, Request, Sampling
+from drp.engines.pricing import rough_tokens
+from drp.engines.providers import OTHER_MAX_OUTPUT, PRESETS
+from drp.errors import EditScriptError, TeacherError
+from drp.pruning.alignment import fit_text, groups_of, similarity
+from drp.pruning.apply import apply_script
+from drp.pruning.skills import SKILLS
+from drp.records import Completion, Record, Trace, Usage
+from drp.teachers.base import Proposal
+from drp.teachers.replies import ReplyStore
+
+SHOWN_REPLY = 2_000
+"""Characters of a reply that could not be read which the teacher is shown again."""
+
+
+class LlmSettings(Record):
+    """Settings of the language-model teachers."""
+
+    model: str = "gpt-4o"
+    """A preset (gpt-4o, chatgpt, gemini-2.0-flash, deepseek-v3), or the model's name at the endpoint."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Sampling temperature of the first candidate."""
+    candidate_temperature: float = Field(default=0.7, ge=0)
+    """Sampling temperature of further candidates."""
+    segmentation: Literal["skill", "default", "none"] = "skill"
+    """Steps by skill, by line, or the whole trace as one; the paper's ablation."""
+    skills: tuple[str, ...] | None = SKILLS
+    """Skills the teacher may name; null leaves the list open."""
+    format: Literal["lines", "json"] = "lines"
+    """Reply format of edit_script: compact lines, or JSON by schema."""
+    window_units: int = Field(default=160, ge=8)
+    """Most units shown in one request."""
+    window_chars: int = Field(default=24_000, ge=500)
+    """Most characters of the trace shown in one request, unless one unit alone has more."""
+    max_calls: int = Field(default=3, ge=1)
+    """Requests per window: what a reply leaves open is asked for again."""
+    max_omitted: float = Field(default=0.3, ge=0, le=1)
+    """two_stage: largest share of a trace that the teacher's copy may omit."""
+    reasoning_tokens: int = Field(default=0, ge=0)
+    """Output tokens allowed on top of a reply, for teachers that think before they answer."""
+    polish: bool = False
+    """Whether a second pass smooths the joins; its text is checked, and must stay this close:"""
+    polish_similarity: float = Field(default=0.85, ge=0, le=1)
+    """Least similarity of the polished text to the text before, in words."""
+
+    @property
+    def max_output(self) -> int:
+        """Most output tokens a request may ask for."""
+        return PRESETS[self.model].max_output if self.model in PRESETS else OTHER_MAX_OUTPUT
+
+
+def load_prompt(name: str) -> str:
+    """Return a prompt file."""
+    return (files("drp.teachers") / "prompts" / name).read_text(encoding="utf-8").strip()
+
+
+def user(*parts: str) -> Message:
+    """Return a user message of paragraphs."""
+    return Message(role="user", content="\n\n".join(part for part in parts if part))
+
+
+def fenced(tag: str, text: str) -> str:
+    """Return a text between markers that it cannot close itself."""
+    for mark in (f"<{tag}>", f"</{tag}>"):
+        text = text.replace(mark, mark.replace("<", "‹").replace(">", "›"))
+    return f"<{tag}>\n{text}\n</{tag}>"
+
+
+def context(trace: Trace, so_far: str = "") -> str:
+    """Return what a teacher is told besides the trace itself."""
+    parts = [fenced("question", trace.question), fenced("answer_part", trace.answer)]
+    if so_far:
+        parts.append(
+            "The edited trace so far ends (for reference, not to edit):\n" + fenced("so_far", so_far)
+        )
+    return "\n\n".join(parts)
+
+
+def windows(sizes: Sequence[int], most: int, most_chars: int) -> list[tuple[int, int]]:
+    """Cut items of the given sizes into runs ``first..last`` of at most ``most`` items and characters."""
+    found: list[tuple[int, int]] = []
+    start = size = 0
+    for index, length in enumerate(sizes):
+        if index > start and (index - start >= most or size + length > most_chars):
+            found.append((start, index - 1))
+            start, size = index, 0
+        size += length
+    return [*found, (start, len(sizes) - 1)] if sizes else []
+
+
+class Session:
+    """The calls of one candidate for one trace, and what they used."""
+
+    def __init__(self, store: ReplyStore, settings: LlmSettings, candidate: int) -> None:
+        self.store, self.settings, self.candidate = store, settings, candidate
+        self.usage: dict[str, Usage] = {}
+        self.raw = ""
+
+    def request(
+        self, messages: Sequence[Message], tokens: int, attempt: int = 0, schema: dict[str, Any] | None = None
+    ) -> Request:
+        """Return a request for a reply of at most about ``tokens`` tokens.
+
+        Candidates and attempts differ in their seed, so that none of them is the same request.
+        """
+        settings = self.settings
+        temperature = settings.candidate_temperature if self.candidate else settings.temperature
+        return Request(
+            id="",
+            messages=tuple(messages),
+            sampling=Sampling(
+                temperature=temperature,
+                top_p=1.0,
+                max_new_tokens=min(settings.max_output, tokens + settings.reasoning_tokens),
+            ),
+            seed=1000 * self.candidate + attempt,
+            reply_schema=schema,
+        )
+
+    async def ask(self, request: Request) -> Completion:
+        """Return a reply that says something.
+
+        Raises:
+            TeacherError: The endpoint failed, refused or filtered, or the reply is reasoning alone.
+        """
+        reply = await self.store.ask(request)
+        completion = reply.completion
+        self.usage[reply.id] = completion.usage
+        self.raw = completion.answer
+        if completion.finish_reason == "content_filter":
+            raise TeacherError("the endpoint's content filter stopped the reply", kind="content_filter")
+        if completion.finish_reason == "refusal":
+            raise TeacherError("the teacher refused", kind="refusal", raw=completion.answer)
+        if not completion.answer and completion.thinking and completion.finish_reason == "length":
+            raise TeacherError(
+                "the teacher used up its output on reasoning; raise prune.llm.reasoning_tokens",
+                kind="only_reasoning",
+            )
+        return completion
+
+
+class LlmTeacher:
+    """Base of the protocols: knows the store, the settings and how to polish."""
+
+    protocol = ""
+    exempt: frozenset[str] = frozenset()
+
+    def __init__(self, store: ReplyStore, settings: LlmSettings, *, write_answer: bool = False) -> None:
+        """Set up a protocol.
+
+        Args:
+            store: Where replies come from.
+            settings: The protocol's settings.
+            write_answer: Whether the teacher is asked for the answer part too.
+        """
+        self.store, self.settings, self.write_answer = store, settings, write_answer
+
+    @property
+    def name(self) -> str:
+        """Protocol and model, and the segmentation where it is not by skill."""
+        segmentation = self.settings.segmentation
+        parts = [self.protocol, self.settings.model, *([] if segmentation == "skill" else [segmentation])]
+        return "/".join(parts)
+
+    def session(self, candidate: int) -> Session:
+        """Begin the calls of one candidate."""
+        return Session(self.store, self.settings, candidate)
+
+    @property
+    def allowed_skills(self) -> str:
+        """The skills as the prompts name them."""
+        return "; ".join(self.settings.skills) if self.settings.skills else "a few words of your own"
+
+    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
+        """Smooth the joins of a proposal; ``None`` where that is off, or changes nothing or too much."""
+        _ = trace
+        if not self.settings.polish:
+            return None
+        before = apply_script(units, proposal.script)
+        system = Message(role="system", content=load_prompt("polish.v1.txt"))
+        session = self.session(0)
+        request = session.request((system, user(fenced("text", before))), rough_tokens(len(before)) * 5 // 4)
+        completion = await session.ask(request)
+        after = completion.answer.strip().removeprefix("<text>").removesuffix("</text>").strip()
+        alike = similarity(before, after)
+        if completion.finish_reason != "stop" or after == before or alike < self.settings.polish_similarity:
+            return None
+        try:
+            script, _ = fit_text(units, groups_of(proposal.script), after)
+        except EditScriptError:
+            return None
+        figures = proposal.figures | {"polish_similarity": round(alike, 4)}
+        return proposal.model_copy(
+            update={"script": script, "figures": figures, "usage": proposal.usage | session.usage}
+        )

@@ -1,0 +1,223 @@
+"""The two-stage teacher: the paper's protocol. One call divides and labels, a second one edits and rewrites.
+
+The first reply is a copy of the trace, laid back onto its units; what the teacher omitted or altered is
+measured. The second gives an action a step and the pruned trace as one text, from which the edit script
+is read off. Nothing is trusted that was cut off, and long traces go in windows.
+"""
+
+import re
+from collections.abc import Sequence
+
+from drp.engines.base import Message
+from drp.engines.pricing import rough_tokens
+from drp.errors import EditScriptError, TeacherError
+from drp.pruning.alignment import Group, Step, align_steps, covered_until, fit_text
+from drp.pruning.apply import apply_script
+from drp.records import Action, Edit, EditScript, Trace
+from drp.teachers.base import Proposal
+from drp.teachers.edit_script import CARRIED, line_blocks
+from drp.teachers.llm import LlmTeacher, Session, context, fenced, load_prompt, user, windows
+
+_HEADER = re.compile(r"^\W{0,4}Step (\d+)\W{0,3}:\W{0,3}[ \t]*", re.MULTILINE)
+_SKILL = re.compile(r"^\W{0,4}Skill\W{0,3}:\W{0,3}[ \t]*(?P<skill>[^\n]+)$", re.MULTILINE)
+_DECISION = re.compile(
+    r"^\W{0,4}Steps? (?P<first>\d+)(?:\s*(?:-|–|—|to|and|&)\s*(?P<last>\d+))?\W{0,3}:\W{0,3}\s*"
+    r"(?P<action>KEEP|DELETE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|REWRITE|MERGE)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_MARK = re.compile(r"^[ \t]*##[ \t]*$", re.MULTILINE)
+_ANSWER_MARK = re.compile(r"^[ \t]*##[ \t]*answer[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_ACTIONS: dict[str, Action] = {
+    "k": "keep", "d": "delete", "s": "rewrite", "r": "rewrite", "m": "merge",
+}  # fmt: skip
+TAIL = 0.02
+"""Share of a window's units that a copy may leave out at its end without being asked for the rest."""
+
+
+def parse_steps(reply: str) -> list[tuple[str, str]]:
+    """Return text and skill of every whole step of a segmentation reply, in order.
+
+    A step ends at a skill line that the next step, or the end, follows: a trace may have lines such as
+    "Step 2:" of its own. A last step without its skill line was cut off and does not count.
+    """
+    steps: list[tuple[str, str]] = []
+    header = _HEADER.search(reply)
+    while header:
+        start, header = header.end(), None
+        for skill in _SKILL.finditer(reply, start):
+            rest = reply[skill.end() :]
+            blank = len(rest) - len(rest.lstrip())
+            header = _HEADER.match(reply, skill.end() + blank)
+            if header or not rest.strip(" \n`"):
+                steps.append((reply[start : skill.start()].strip("\n"), skill["skill"].strip(" .*")))
+                break
+    return steps
+
+
+def parse_compression(reply: str, steps: Sequence[Step]) -> tuple[list[Group], str | None, str | None, int]:
+    """Return groups, pruned text, answer part and how many steps no line decides about.
+
+    Steps without a decision count as kept; whether they are is told by the text. The text is ``None``
+    where the mark before it is missing: such a reply must never become a training text.
+    """
+    decisions, mark, rest = _split(reply)
+    taken: dict[int, tuple[int, int, Action]] = {}
+    for match in _DECISION.finditer(decisions):
+        first = int(match["first"]) - 1
+        last = int(match["last"] or match["first"]) - 1
+        action = _ACTIONS[match["action"][0].lower()]
+        if 0 <= first <= last < len(steps) and not any(i in taken for i in range(first, last + 1)):
+            taken.update(dict.fromkeys(range(first, last + 1), (first, last, action)))
+    groups: list[Group] = []
+    index = 0
+    while index < len(steps):
+        first, last, action = taken.get(index, (index, index, "keep"))
+        members = tuple(steps[first : last + 1])
+        if action in ("rewrite", "merge"):
+            action = "merge" if len(members) > 1 else "rewrite"
+        groups.append(Group(members, action))
+        index = last + 1
+    if not mark:
+        return groups, None, None, len(steps) - len(taken)
+    ending = _ANSWER_MARK.search(rest)
+    text, answer = (rest[: ending.start()], rest[ending.end() :].strip()) if ending else (rest, None)
+    return groups, text.strip(), answer or None, len(steps) - len(taken)
+
+
+def _split(reply: str) -> tuple[str, bool, str]:
+    mark = _MARK.search(reply)
+    return (reply[: mark.start()], True, reply[mark.end() :]) if mark else (reply, False, "")
+
+
+class TwoStageTeacher(LlmTeacher):
+    """Prunes by the paper's two calls."""
+
+    protocol = "two_stage"
+
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
+        return await self._all_windows(trace, units, self.session(candidate), ())
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Edit once more, told what was wrong; the division stays as it was, and is not paid again."""
+        again = await self._all_windows(trace, units, self.session(0), complaints)
+        return again.model_copy(update={"usage": proposal.usage | again.usage})
+
+    async def _all_windows(
+        self, trace: Trace, units: Sequence[str], session: Session, complaints: Sequence[str]
+    ) -> Proposal:
+        edits: list[Edit] = []
+        answer: str | None = None
+        sums: dict[str, float] = {}
+        so_far = ""
+        settings = self.settings
+        # Windows follow the first candidate's temperature: the division is one, the edits are many.
+        for first, last in windows([len(u) for u in units], settings.window_units, settings.window_chars):
+            part = units[first : last + 1]
+            steps, figures = await self._divide(session, trace, part)
+            final = last == len(units) - 1
+            script, answer, more = await self._compress(
+                session, trace, part, steps, so_far, complaints, final=final
+            )
+            edits += [_shifted(edit, first) for edit in script.edits]
+            so_far = (so_far + apply_script(part, script))[-CARRIED:]
+            weight = len(part) / len(units)
+            for name, value in (figures | more).items():
+                sums[name] = sums.get(name, 0.0) + weight * value
+        script = EditScript(units=len(units), edits=tuple(edits))
+        figures = {name: round(value, 4) for name, value in sums.items()}
+        return Proposal(script=script, answer=answer, figures=figures, usage=session.usage)
+
+    async def _divide(
+        self, session: Session, trace: Trace, units: Sequence[str]
+    ) -> tuple[list[Step], dict[str, float]]:
+        """Return the steps of a window and how well the teacher copied it."""
+        if self.settings.segmentation == "default":
+            return [Step(first, last, "step") for first, last in line_blocks(units)], {}
+        system = load_prompt("segmentation.v1.txt").replace("{skills}", self.allowed_skills)
+        copies: list[tuple[str, str]] = []
+        covered = 0
+        for attempt in range(self.settings.max_calls):
+            rest = "".join(units[covered:])
+            tokens = rough_tokens(len(rest)) + 24 * (len(units) - covered) + 200
+            message = user(context(trace), fenced("trace", rest))
+            request = session.request((Message(role="system", content=system), message), tokens, attempt)
+            completion = await session.ask(request)
+            found = parse_steps(completion.answer)
+            if found:
+                copies += found
+                covered += covered_until(units[covered:], found)
+            if len(units) - covered <= TAIL * len(units):
+                break
+        if not copies:
+            raise TeacherError(
+                "the division of the trace holds no step", kind="invalid_segmentation", raw=session.raw
+            )
+        steps, figures = align_steps(units, copies)
+        if figures["omitted_share"] > self.settings.max_omitted:
+            raise TeacherError(
+                f"the teacher's copy omits {figures['omitted_share']:.0%} of the trace (limit "
+                f"{self.settings.max_omitted:.0%})", kind="lossy_segmentation", raw=session.raw,
+            )  # fmt: skip
+        return steps, figures | {"steps_lost": float(max(0, len(copies) - len(steps)))}
+
+    async def _compress(
+        self,
+        session: Session,
+        trace: Trace,
+        units: Sequence[str],
+        steps: Sequence[Step],
+        so_far: str,
+        complaints: Sequence[str],
+        *,
+        final: bool,
+    ) -> tuple[EditScript, str | None, dict[str, float]]:
+        """Return the script of a window, the answer part if asked for, and what the reply lacked."""
+        labelled = self.settings.segmentation == "skill"
+        shown = "\n".join(
+            f"Step {n} ({s.skill}): {_text(units, s)}" if labelled else f"Step {n}: {_text(units, s)}"
+            for n, s in enumerate(steps, 1)
+        )
+        asks = [f"Decide about steps 1 to {len(steps)}, then write ## and the pruned trace."]
+        if final and self.write_answer:
+            asks.append(
+                "After it write a line ## Answer and below it the student's answer part, shortened in its own "
+                "style, with the final answer in \\boxed{}."
+            )
+        if complaints:
+            faults = "\n".join(f"- {complaint}" for complaint in complaints)
+            asks.append(f"An earlier version of this did not pass these checks; pass them now:\n{faults}")
+        system = Message(role="system", content=load_prompt("compression.v1.txt"))
+        message = user(context(trace, so_far), fenced("steps", shown), "\n".join(asks))
+        tokens = rough_tokens(len("".join(units)) + len(trace.answer)) + 14 * len(steps) + 200
+        problem = "the reply was cut off"
+        for attempt in range(self.settings.max_calls):
+            request = session.request((system, message), tokens * (attempt + 1), attempt)
+            completion = await session.ask(request)
+            groups, text, answer, undecided = parse_compression(completion.answer, steps)
+            if completion.finish_reason == "length":
+                continue
+            if not text:
+                problem = "the reply has no text after the mark ##"
+                continue
+            try:
+                script, figures = fit_text(units, groups, text)
+            except EditScriptError as error:
+                problem = str(error)
+                continue
+            return script, answer, figures | {"undecided_steps": undecided / len(steps)}
+        raise TeacherError(
+            f"{problem}, in {self.settings.max_calls} requests", kind="invalid_script", raw=session.raw
+        )
+
+
+def _text(units: Sequence[str], step: Step) -> str:
+    return "".join(units[step.first : step.last + 1]).strip()
+
+
+def _shifted(edit: Edit, by: int) -> Edit:
+    """Return an edit of a window as one of the whole trace."""
+    borders = tuple(border + by for border in edit.borders)
+    return edit.model_copy(update={"first": edit.first + by, "last": edit.last + by, "borders": borders})
