@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -10,11 +10,16 @@ from aiohttp import web
 Answer = Callable[[dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
+class CutConnectionError(Exception):
+    """Raised by an answer that wants the connection cut in the middle of its reply."""
+
+
 class Loopback:
     """Serves ``POST /v1/chat/completions`` from a thread of its own; ``bodies`` keeps what was asked."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, routes: Iterable[web.AbstractRouteDef] = ()) -> None:
         self.answer = answer
+        self.routes = tuple(routes)
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -28,7 +33,8 @@ class Loopback:
         self._loop.run_forever()
 
     async def _start(self) -> None:
-        app = web.Application()
+        app = web.Application(client_max_size=200_000_000)
+        app.add_routes(self.routes)
         app.router.add_post("/v1/chat/completions", self._handle)
         runner = web.AppRunner(app)
         await runner.setup()
@@ -39,7 +45,15 @@ class Loopback:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
-        return await self.answer(body)
+        try:
+            return await self.answer(body)
+        except CutConnectionError:
+            response = web.StreamResponse(headers={"Content-Length": "1000"})
+            await response.prepare(request)
+            await response.write(b'{"id": "c", "choices": [')
+            assert request.transport is not None
+            request.transport.abort()
+            return response
 
     def stop(self) -> None:
         """Stop serving."""

@@ -140,6 +140,46 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
 
 
 @app.command()
+def estimate(
+    recipe: Annotated[str | None, typer.Argument(help="Recipe (YAML).", show_default=False)] = None,
+    overrides: Overrides = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", help="Measure the traces of this JSONL file.", show_default=False),
+    ] = None,
+    trace_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--trace-tokens", min=1, help="Tokens a trace, where none is on file.", show_default=False
+        ),
+    ] = None,
+    probe: Annotated[
+        int, typer.Option("--probe", min=0, help="Prune this many traces for real and scale up; costs money.")
+    ] = 0,
+    out: Out = None,
+    limit: Limit = None,
+) -> None:
+    """Say what a language-model teacher will cost, before anything is spent."""
+    from rich.console import Console
+
+    from drp.cli.tables import cost_table, print_table
+    from drp.pipeline import estimate_costs
+    from drp.recipe import load_recipe
+
+    changes = list(overrides or [])
+    if recipe is not None and "=" in recipe:  # no recipe was named, only changes
+        changes, recipe = [recipe, *changes], None
+    loaded = load_recipe(Path(recipe) if recipe else None, changes)
+    folder = out or Path("runs") / (traces.stem if traces else loaded.name)
+    console = Console()
+    found = estimate_costs(
+        loaded, folder, traces, lambda line: console.print(line, highlight=False),
+        limit=limit, trace_tokens=trace_tokens, probe_traces=probe,
+    )  # fmt: skip
+    print_table(console, cost_table(found, loaded.prune))
+
+
+@app.command()
 def train(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
     """Fine-tune the student on the accepted pruned traces of the run."""
     with _pipeline(recipe, overrides, out, limit) as pipeline:

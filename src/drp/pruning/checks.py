@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from drp.pruning.skills import reflection_count
-from drp.pruning.statistics import kept_bytes
+from drp.pruning.statistics import kept_bytes, own_bytes
 from drp.records import Check, EditScript, Record
 from drp.text.answers import normalise
 from drp.text.equations import find_equations
@@ -25,7 +25,7 @@ class CheckLimits(Record):
     min_length_ratio: float = Field(default=0.0, ge=0, lt=1)
     """… and at least this, so that the student's voice is not cut away."""
     min_own_share: float = Field(default=0.5, ge=0, le=1)
-    """Least share of the pruned thinking that is the student's own bytes."""
+    """Least share of the pruned thinking that is the student's own: kept units, and its words in new text."""
     min_reflection_ratio: float = Field(default=0.1, ge=0, le=1)
     """Least reflection words per word of the pruned thinking over that of the original."""
 
@@ -36,7 +36,7 @@ CHECK_MEANING = {
     "numbers_grounded": "new text must not introduce numbers",
     "equations": "no false equation may be added",
     "shorter": "the result must be shorter than the original, but not too short",
-    "own_share": "more of the result must be the student's own words, kept unchanged",
+    "own_share": "more of the result must be the student's own words, in their order",
     "reflection": "some of the student's moments of doubt or checking must stay",
     "learnable": "the text must sound like the student's own, which is measured by its likelihood under it",
 }
@@ -168,14 +168,14 @@ def _length(c: Candidate, limits: CheckLimits) -> Check:
 
 
 def _own_share(c: Candidate, limits: CheckLimits) -> Check:
-    own = kept_bytes(c.units, c.script)
-    share = min(1.0, own / max(1, len(c.thinking.encode())))
+    share = min(1.0, own_bytes(c.units, c.script) / max(1, len(c.thinking.encode())))
+    kept = kept_bytes(c.units, c.script)
     return Check(
         name="own_share",
         passed=share >= limits.min_own_share,
         figures={
             "share_of_pruned": round(share, 4),
-            "share_of_original": round(own / max(1, len(c.original.encode())), 4),
+            "share_of_original": round(kept / max(1, len(c.original.encode())), 4),
         },
     )
 

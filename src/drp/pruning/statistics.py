@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from drp.pruning.alignment import matched, words
 from drp.records import EditScript
 
 
@@ -23,3 +24,21 @@ def kept_bytes(units: Sequence[str], script: EditScript) -> int:
         for edit in script.edits
         if edit.action == "keep"
     )
+
+
+def own_bytes(units: Sequence[str], script: EditScript) -> int:
+    """Return how many bytes of the pruned thinking are the student's own.
+
+    Those are bytes copied unchanged, and in new text the words that stand, in the same order, in what it
+    replaces; white space counts in proportion.
+    """
+    own = 0.0
+    for edit in script.edits:
+        if edit.text is None:
+            continue
+        new = words(edit.text)
+        found = matched(words("".join(units[edit.first : edit.last + 1])), new)
+        total = sum(len(word.encode()) for word in new)
+        share = sum(len(new[b].encode()) for _, b in found) / max(1, total)
+        own += share * len(edit.text.encode())
+    return kept_bytes(units, script) + round(own)

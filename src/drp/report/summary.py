@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from drp.engines.budget import Spend
 from drp.evaluation.comparison import Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
@@ -33,6 +34,14 @@ class PruneSummary(Record):
     actions: dict[str, int]
     steps_per_trace: float
     skills: dict[str, int]
+    polished: int = 0
+    """Accepted traces whose joins a second pass smoothed."""
+    protocol: dict[str, float] = Field(default_factory=dict)
+    """What the teacher's protocol measured about itself, mean over accepted traces."""
+    learnable: dict[str, float] = Field(default_factory=dict)
+    """NLL per token under the student, mean over accepted traces, where it was measured."""
+    spend: Spend | None = None
+    """What the teacher was asked and paid."""
 
 
 class TierSummary(Record):
@@ -78,6 +87,7 @@ def summarise_prune(folder: StageFolder, pruned: list[PrunedTrace] | None = None
     def share(trace: PrunedTrace, figure: str) -> float:
         return next(c.figures[figure] for c in trace.checks if c.name == "own_share")
 
+    spend = folder.path / "spend.json"
     scripts = [p.script for p in accepted]
     steps = sum(skill_counts(scripts).values())
     return PruneSummary(
@@ -93,7 +103,20 @@ def summarise_prune(folder: StageFolder, pruned: list[PrunedTrace] | None = None
         actions=dict(action_counts(scripts)),
         steps_per_trace=steps / max(1, len(scripts)),
         skills=dict(skill_counts(scripts).most_common()),
+        polished=sum(p.polished for p in accepted),
+        protocol=_means([p.protocol for p in accepted]),
+        learnable=_means([c.figures for p in accepted for c in p.checks if c.name == "learnable"]),
+        spend=Spend.model_validate_json(spend.read_bytes()) if spend.exists() else None,
     )
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of every figure over the rows that have it."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def by_benchmark(traces: list[Trace]) -> dict[str, list[Trace]]:

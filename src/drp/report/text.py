@@ -105,6 +105,20 @@ def pruning(summary: PruneSummary, title: str = "Pruning") -> Table:
     ]  # fmt: skip
     if summary.repaired:
         rows.insert(2, ("accepted after repair", str(summary.repaired)))
+    if summary.polished:
+        rows.insert(2, ("polished", str(summary.polished)))
+    if summary.protocol:
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.protocol.items()
+        )
+        rows.append(("of the teacher's protocol, mean", figures))
+    if summary.learnable:
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.learnable.items()
+        )
+        rows.append(("NLL per token under the student, mean", figures))
+    if summary.spend:
+        rows.append(("teacher", f"{summary.spend.requests} replies, {summary.spend}"))
     return Table(title, ("figure", "value"), tuple(rows))
 
 

@@ -224,10 +224,10 @@ async def prune_traces(
             async for outcome in as_they_land(starters, opened.at_once or len(starters)):
                 if outcome is not None:
                     yield outcome
-                if opened.budget:
-                    progress.remark(str(opened.budget.spend))
-            if opened.budget:
-                spend = opened.budget.spend.model_dump_json(indent=1)
+                if opened.store:
+                    progress.remark(str(opened.store.budget.spend))
+            if opened.store:
+                spend = opened.store.budget.spend.model_dump_json(indent=1)
                 write_atomically(folder.path / SPEND, spend + "\n")
 
     pruned = await run_stage(folder, PrunedTrace, traces, work, progress)

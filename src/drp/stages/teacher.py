@@ -31,8 +31,8 @@ class OpenTeacher:
     teacher: Teacher
     at_once: int | None
     """How many traces to have under way; ``None``: all of them."""
-    budget: Budget | None = None
-    """Its spending; ``None`` where no model is asked."""
+    store: ReplyStore | None = None
+    """Its replies and spending; ``None`` where no model is asked."""
 
 
 def build_teacher(settings: PruneSettings, store: ReplyStore) -> Teacher:
@@ -70,7 +70,7 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
     try:
         # Some traces beyond the requests in flight keep the endpoint busy while replies are checked.
         at_once = None if endpoint.batch else endpoint.concurrency + 8
-        yield OpenTeacher(build_teacher(settings, store), at_once, budget)
+        yield OpenTeacher(build_teacher(settings, store), at_once, store)
     finally:
         await store.close()
 

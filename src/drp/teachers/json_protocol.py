@@ -51,10 +51,10 @@ def parse_json_reply(reply: str, first: int, last: int, *, labelled: bool = True
         labelled: Whether edits name skills.
     """
     problems: list[str] = []
-    start = reply.find("{")
-    body = reply[start : reply.rfind("}") + 1] if start >= 0 else ""
+    start = min((i for i in map(reply.find, "{[") if i >= 0), default=0)
+    end = max(reply.rfind("}"), reply.rfind("]")) + 1
     data: Any = None
-    for text in (body, reply[max(0, start) :]):
+    for text in (reply[start:end], reply[start:]):  # without what may follow, or cut off anywhere
         try:
             data = from_json(text, allow_partial=True)
             break

@@ -26,6 +26,14 @@ _COMMANDS = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u200e\u200f\u202a-\u202e]")
 
 
+_MARKERS = re.compile(r"<(/?(?:trace|steps|question|answer_part|so_far|text))>", re.IGNORECASE)
+
+
+def harmless(text: str) -> str:
+    """Return a text that can neither close the markers around it nor hide in control characters."""
+    return _MARKERS.sub(r"‹\1›", _CONTROL.sub(" ", text.replace("\r\n", "\n")))
+
+
 @dataclass(frozen=True)
 class Parsed:
     """What a reply amounts to."""
@@ -44,8 +52,7 @@ def render_units(units: Sequence[str], first: int = 0) -> str:
     """Return units as numbered lines, 1-based from ``first``; nothing in a unit can start a line."""
     lines: list[str] = []
     for number, unit in enumerate(units, first + 1):
-        body = unit.strip().replace("\r\n", "\n").replace("\n", BREAK)
-        body = _CONTROL.sub(" ", body).replace("<trace>", "‹trace›").replace("</trace>", "‹/trace›")
+        body = harmless(unit.strip()).replace("\n", BREAK)
         closing = f" {PARAGRAPH}" if re.search(r"\n\s*\n\s*$", unit) else ""
         lines.append(f"{number}| {body}{closing}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from drp.pruning.apply import apply_script
 from drp.pruning.skills import SKILLS
 from drp.records import Completion, Record, Trace, Usage
 from drp.teachers.base import Proposal
+from drp.teachers.line_protocol import harmless
 from drp.teachers.replies import ReplyStore
 
 SHOWN_REPLY = 2_000
@@ -69,9 +70,7 @@ def user(*parts: str) -> Message:
 
 def fenced(tag: str, text: str) -> str:
     """Return a text between markers that it cannot close itself."""
-    for mark in (f"<{tag}>", f"</{tag}>"):
-        text = text.replace(mark, mark.replace("<", "‹").replace(">", "›"))
-    return f"<{tag}>\n{text}\n</{tag}>"
+    return f"<{tag}>\n{harmless(text)}\n</{tag}>"
 
 
 def context(trace: Trace, so_far: str = "") -> str:

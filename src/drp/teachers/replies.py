@@ -6,7 +6,7 @@ from pathlib import Path
 from drp.engines.base import Engine, Request
 from drp.engines.budget import Budget
 from drp.errors import TeacherError
-from drp.records import Completion, Failure, Keyed, content_id
+from drp.records import Completion, Failure, Keyed, Usage, content_id
 from drp.runs.journal import Journal, read_records
 
 
@@ -28,6 +28,8 @@ class ReplyStore:
             self._known[reply.id] = reply
             self.budget.count(reply.completion.usage, batch=reply.batch)
         self._journal = Journal(path)
+        self.given: dict[str, Usage] = {}
+        """Usage of every reply given out by this object, from file or from the engine."""
         self._asking: dict[str, asyncio.Future[StoredReply]] = {}
 
     def identity(self, request: Request) -> str:
@@ -56,6 +58,7 @@ class ReplyStore:
         """
         identity = self.identity(request)
         if identity in self._known:
+            self.given[identity] = self._known[identity].completion.usage
             return self._known[identity]
         if identity in self._asking:
             return await asyncio.shield(self._asking[identity])
@@ -70,6 +73,7 @@ class ReplyStore:
             raise
         else:
             future.set_result(reply)
+            self.given[identity] = reply.completion.usage
             return reply
         finally:
             del self._asking[identity]

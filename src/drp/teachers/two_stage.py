@@ -142,7 +142,7 @@ class TwoStageTeacher(LlmTeacher):
         for attempt in range(self.settings.max_calls):
             rest = "".join(units[covered:])
             tokens = rough_tokens(len(rest)) + 24 * (len(units) - covered) + 200
-            message = user(context(trace), fenced("trace", rest))
+            message = user(context(trace), fenced("trace", rest), "Divide this trace into steps.")
             request = session.request((Message(role="system", content=system), message), tokens, attempt)
             completion = await session.ask(request)
             found = parse_steps(completion.answer)
