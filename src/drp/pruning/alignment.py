@@ -124,11 +124,15 @@ def align_steps(
 
 
 def covered_until(units: Sequence[str], copies: Sequence[tuple[str, str]]) -> int:
-    """Return how many units, from the first, a copy that may have been cut off reaches."""
+    """Return how many units, from the first, a copy that may have been cut off reaches.
+
+    The last unit reached is the last of which more than half of the words are there.
+    """
     source, unit_of = _spread(units)
     copy, _ = _spread([text for text, _ in copies])
-    pairs = matched(source, copy)
-    return unit_of[pairs[-1][0]] + 1 if pairs else 0
+    found = Counter(unit_of[a] for a, _ in matched(source, copy))
+    total = Counter(unit_of)
+    return max((unit + 1 for unit, count in found.items() if count > total[unit] / 2), default=0)
 
 
 def fit_text(units: Sequence[str], groups: Sequence[Group], text: str) -> tuple[EditScript, dict[str, float]]:

@@ -12,7 +12,7 @@ from drp.errors import TeacherError
 from drp.records import Completion, Edit, EditScript, Trace
 from drp.teachers.base import Proposal
 from drp.teachers.edit_script import CARRIED
-from drp.teachers.llm import LlmTeacher, Session, context, fenced, load_prompt, user, windows
+from drp.teachers.llm import LlmTeacher, Session, context, faults_of, fenced, load_prompt, user, windows
 from drp.text.answers import boxed
 
 
@@ -43,17 +43,22 @@ class WholeTeacher(LlmTeacher):
 
     async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
-        return await self._shorten(trace, units, self.session(candidate), ())
+        return await self._shorten(trace, units, self.session(candidate), None, ())
 
     async def repair(
         self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
     ) -> Proposal | None:
         """Shorten once more, told what was wrong."""
-        again = await self._shorten(trace, units, self.session(0), complaints)
+        again = await self._shorten(trace, units, self.session(0), proposal.script, complaints)
         return again.model_copy(update={"usage": proposal.usage | again.usage})
 
     async def _shorten(
-        self, trace: Trace, units: Sequence[str], session: Session, complaints: Sequence[str]
+        self,
+        trace: Trace,
+        units: Sequence[str],
+        session: Session,
+        earlier: EditScript | None,
+        complaints: Sequence[str],
     ) -> Proposal:
         system = load_prompt("whole.v1.txt")
         edits: list[Edit] = []
@@ -68,10 +73,8 @@ class WholeTeacher(LlmTeacher):
                     "Below it write a line ## Answer and the student's answer part, shortened in its own style, "
                     "with the final answer in \\boxed{}."
                 )
-            if complaints:
-                faults = "\n".join(f"- {complaint}" for complaint in complaints)
-                asks.append(f"An earlier version did not pass these checks; pass them now:\n{faults}")
-            message = user(context(trace, so_far), fenced("trace", shown), "\n".join(asks))
+            faults = faults_of(units, earlier, first, last, complaints) if earlier else ""
+            message = user(context(trace, so_far), fenced("trace", shown), faults, "\n".join(asks))
             tokens = rough_tokens(len(shown) + len(trace.answer)) + 100
             completion = await _whole_reply(session, system, message, tokens)
             text, mark, ending = completion.answer.partition("## Answer")

@@ -13,7 +13,7 @@ from drp.errors import EditScriptError, TeacherError
 from drp.pruning.alignment import fit_text, groups_of, similarity
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import SKILLS
-from drp.records import Completion, Record, Trace, Usage
+from drp.records import Completion, Edit, EditScript, Record, Trace, Usage
 from drp.teachers.base import Proposal
 from drp.teachers.line_protocol import harmless
 from drp.teachers.replies import ReplyStore
@@ -93,6 +93,22 @@ def windows(sizes: Sequence[int], most: int, most_chars: int) -> list[tuple[int,
             start, size = index, 0
         size += length
     return [*found, (start, len(sizes) - 1)] if sizes else []
+
+
+def shifted(edit: Edit, by: int) -> Edit:
+    """Return an edit of a window as one of the whole trace; backwards with a negative ``by``."""
+    borders = tuple(border + by for border in edit.borders)
+    return edit.model_copy(update={"first": edit.first + by, "last": edit.last + by, "borders": borders})
+
+
+def faults_of(
+    units: Sequence[str], earlier: EditScript, first: int, last: int, complaints: Sequence[str]
+) -> str:
+    """Return what a teacher is told of its earlier text for units ``first..last``, and what was wrong with it all."""
+    inside = [shifted(e, -first) for e in earlier.edits if first <= e.first and e.last <= last]
+    text = apply_script(units[first : last + 1], EditScript(units=last - first + 1, edits=tuple(inside)))
+    wrong = "\n".join(f"- {complaint}" for complaint in complaints)
+    return f"An earlier version:\n{fenced('text', text)}\n\nIt did not pass these checks; pass them now:\n{wrong}"
 
 
 class Session:

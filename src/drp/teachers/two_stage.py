@@ -16,7 +16,17 @@ from drp.pruning.apply import apply_script
 from drp.records import Action, Edit, EditScript, Trace
 from drp.teachers.base import Proposal
 from drp.teachers.edit_script import CARRIED, line_blocks
-from drp.teachers.llm import LlmTeacher, Session, context, fenced, load_prompt, user, windows
+from drp.teachers.llm import (
+    LlmTeacher,
+    Session,
+    context,
+    faults_of,
+    fenced,
+    load_prompt,
+    shifted,
+    user,
+    windows,
+)
 
 _HEADER = re.compile(r"^\W{0,4}Step (\d+)\W{0,3}:\W{0,3}[ \t]*", re.MULTILINE)
 _SKILL = re.compile(r"^\W{0,4}Skill\W{0,3}:\W{0,3}[ \t]*(?P<skill>[^\n]+)$", re.MULTILINE)
@@ -96,32 +106,37 @@ class TwoStageTeacher(LlmTeacher):
 
     async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
-        return await self._all_windows(trace, units, self.session(candidate), ())
+        return await self._all_windows(trace, units, self.session(candidate), None, ())
 
     async def repair(
         self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
     ) -> Proposal | None:
         """Edit once more, told what was wrong; the division stays as it was, and is not paid again."""
-        again = await self._all_windows(trace, units, self.session(0), complaints)
+        again = await self._all_windows(trace, units, self.session(0), proposal.script, complaints)
         return again.model_copy(update={"usage": proposal.usage | again.usage})
 
     async def _all_windows(
-        self, trace: Trace, units: Sequence[str], session: Session, complaints: Sequence[str]
+        self,
+        trace: Trace,
+        units: Sequence[str],
+        session: Session,
+        earlier: EditScript | None,
+        complaints: Sequence[str],
     ) -> Proposal:
         edits: list[Edit] = []
         answer: str | None = None
         sums: dict[str, float] = {}
         so_far = ""
         settings = self.settings
-        # Windows follow the first candidate's temperature: the division is one, the edits are many.
         for first, last in windows([len(u) for u in units], settings.window_units, settings.window_chars):
             part = units[first : last + 1]
             steps, figures = await self._divide(session, trace, part)
             final = last == len(units) - 1
+            faults = faults_of(units, earlier, first, last, complaints) if earlier else ""
             script, answer, more = await self._compress(
-                session, trace, part, steps, so_far, complaints, final=final
+                session, trace, part, steps, so_far, faults, final=final
             )
-            edits += [_shifted(edit, first) for edit in script.edits]
+            edits += [shifted(edit, first) for edit in script.edits]
             so_far = (so_far + apply_script(part, script))[-CARRIED:]
             weight = len(part) / len(units)
             for name, value in (figures | more).items():
@@ -170,7 +185,7 @@ class TwoStageTeacher(LlmTeacher):
         units: Sequence[str],
         steps: Sequence[Step],
         so_far: str,
-        complaints: Sequence[str],
+        faults: str,
         *,
         final: bool,
     ) -> tuple[EditScript, str | None, dict[str, float]]:
@@ -186,11 +201,8 @@ class TwoStageTeacher(LlmTeacher):
                 "After it write a line ## Answer and below it the student's answer part, shortened in its own "
                 "style, with the final answer in \\boxed{}."
             )
-        if complaints:
-            faults = "\n".join(f"- {complaint}" for complaint in complaints)
-            asks.append(f"An earlier version of this did not pass these checks; pass them now:\n{faults}")
         system = Message(role="system", content=load_prompt("compression.v1.txt"))
-        message = user(context(trace, so_far), fenced("steps", shown), "\n".join(asks))
+        message = user(context(trace, so_far), fenced("steps", shown), faults, "\n".join(asks))
         tokens = rough_tokens(len("".join(units)) + len(trace.answer)) + 14 * len(steps) + 200
         problem = "the reply was cut off"
         for attempt in range(self.settings.max_calls):
@@ -215,9 +227,3 @@ class TwoStageTeacher(LlmTeacher):
 
 def _text(units: Sequence[str], step: Step) -> str:
     return "".join(units[step.first : step.last + 1]).strip()
-
-
-def _shifted(edit: Edit, by: int) -> Edit:
-    """Return an edit of a window as one of the whole trace."""
-    borders = tuple(border + by for border in edit.borders)
-    return edit.model_copy(update={"first": edit.first + by, "last": edit.last + by, "borders": borders})
