@@ -25,7 +25,8 @@ from drp.stages.estimate import (
     probe,
     worth_pruning,
 )
-from drp.stages.prune import Judge, prune_traces
+from drp.stages.judge import Judge
+from drp.stages.prune import prune_traces
 from drp.stages.sampling import sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
 from drp.stages.teacher import open_endpoint

@@ -17,7 +17,8 @@ from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.recipe import PruneSettings
 from drp.records import PrunedTrace, Trace
-from drp.stages.prune import Judge, prune_trace
+from drp.stages.judge import Judge
+from drp.stages.prune import prune_trace
 from drp.teachers.edit_script import EditScriptTeacher
 from drp.teachers.llm import LlmSettings
 from drp.teachers.replies import ReplyStore

@@ -15,7 +15,8 @@ from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.recipe import PruneSettings
 from drp.records import Failure, PrunedTrace, Trace
-from drp.stages.prune import Judge, prune_trace
+from drp.stages.judge import Judge
+from drp.stages.prune import prune_trace
 from drp.stages.scoring import StudentScorer
 from drp.stages.teacher import build_teacher
 from drp.teachers.replies import ReplyStore

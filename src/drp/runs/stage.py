@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from drp.records import Failure, Keyed
+from drp.runs.concurrency import rare_collections
 from drp.runs.folder import StageFolder
 
 R = TypeVar("R", bound=Keyed)
@@ -71,7 +72,7 @@ async def run_stage(
     if owed:
         folder.update(complete=False, counts={"wanted": len(ids), "done": len(ids) - len(owed)})
     failed = 0
-    with folder.journal() as journal, folder.errors() as errors:
+    with folder.journal() as journal, folder.errors() as errors, rare_collections():
         if owed:
             async for outcome in work(set(owed)):
                 if outcome.id not in owed:

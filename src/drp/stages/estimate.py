@@ -14,7 +14,8 @@ from drp.engines.pricing import Price
 from drp.recipe import PruneSettings
 from drp.records import Record, Trace, Usage
 from drp.runs.concurrency import as_they_land
-from drp.stages.prune import Judge, prune_trace
+from drp.stages.judge import Judge
+from drp.stages.prune import prune_trace
 from drp.stages.teacher import Say, open_teacher
 from drp.teachers.llm import load_prompt
 from drp.text.units import split_units

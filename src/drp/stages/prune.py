@@ -2,40 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 from pydantic import ValidationError
 
 from drp.errors import BudgetError, EditScriptError, TeacherError
 from drp.grading.grader import Grader
-from drp.pruning.apply import apply_script
-from drp.pruning.checks import CHECK_MEANING, Candidate, run_checks
-from drp.recipe import PruneSettings
+from drp.pruning.checks import CHECK_MEANING
 from drp.records import Check, Failure, PrunedTrace, Trace, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
+from drp.stages.judge import Judge, open_pool
 from drp.stages.scoring import Scorer
 from drp.stages.teacher import Say, open_teacher
 from drp.teachers.base import Proposal, Teacher
 from drp.text.answers import final_answer
-from drp.text.thinking import join_thinking
-from drp.text.tokens import TokenCounter
 from drp.text.units import split_units
 
 SPEND = "spend.json"
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What proposals are judged with."""
-
-    settings: PruneSettings
-    grader: Grader
-    count: TokenCounter
-    scorer: Scorer | None = None
 
 
 def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, str] | None:
@@ -148,10 +136,9 @@ async def _attempt(
 ) -> PrunedTrace:
     """Apply one script and check the result."""
     settings, script = judge.settings, proposal.script
-    thinking = apply_script(units, script)
     answer = new_answer(trace, settings.answer, proposal)
-    candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
-    checks = run_checks(candidate, judge.grader.is_correct, settings.checks)
+    verdict = await judge.verdict(trace, units, script, answer)
+    checks, thinking = verdict.checks, verdict.thinking
     if judge.scorer:
         checks += (await _learnable(trace, thinking, answer, judge.scorer, settings.max_nll_rise),)
     failed = [check.name for check in checks if not check.passed and check.name not in teacher.exempt]
@@ -172,8 +159,8 @@ async def _attempt(
         checks=checks,
         accepted=not failed,
         reason=", ".join(failed) or None,
-        tokens_before=judge.count(join_thinking(trace.thinking, trace.answer)),
-        tokens_after=judge.count(join_thinking(thinking, answer)),
+        tokens_before=verdict.tokens_before,
+        tokens_after=verdict.tokens_after,
         protocol=proposal.figures,
         usage=sum(proposal.usage.values(), Usage()) if proposal.usage else None,
         source_id=trace.source_id,
@@ -209,7 +196,7 @@ async def prune_traces(
     """
     stopped: list[BudgetError] = []
 
-    async def one(trace: Trace, teacher: Teacher) -> PrunedTrace | Failure | None:
+    async def one(trace: Trace, teacher: Teacher, judge: Judge) -> PrunedTrace | Failure | None:
         if stopped:
             return None
         try:
@@ -220,12 +207,18 @@ async def prune_traces(
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
         async with open_teacher(judge.settings, folder.path.parent, say) as opened:
-            starters = [partial(one, trace, opened.teacher) for trace in traces if trace.id in owed]
-            async for outcome in as_they_land(starters, opened.at_once or len(starters)):
-                if outcome is not None:
-                    yield outcome
-                if opened.store:
-                    progress.remark(str(opened.store.budget.spend))
+            alone = opened.store is None
+            with nullcontext() if alone else open_pool(judge.count) as pool:
+                starters = [
+                    partial(one, trace, opened.teacher, replace(judge, pool=pool))
+                    for trace in traces
+                    if trace.id in owed
+                ]
+                async for outcome in as_they_land(starters, opened.at_once or len(starters)):
+                    if outcome is not None:
+                        yield outcome
+                    if opened.store:
+                        progress.remark(str(opened.store.budget.spend))
             if opened.store:
                 spend = opened.store.budget.spend.model_dump_json(indent=1)
                 write_atomically(folder.path / SPEND, spend + "\n")

@@ -68,8 +68,8 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
     budget = Budget(settings.known_price, settings.budget_usd, batch=endpoint.batch)
     store = ReplyStore(folder / REPLIES, engine, budget)
     try:
-        # Some traces beyond the requests in flight keep the endpoint busy while replies are checked.
-        at_once = None if endpoint.batch else endpoint.concurrency + 8
+        # Traces beyond the requests in flight keep the endpoint busy while replies are checked.
+        at_once = None if endpoint.batch else 4 * endpoint.concurrency
         yield OpenTeacher(build_teacher(settings, store), at_once, store)
     finally:
         await store.close()

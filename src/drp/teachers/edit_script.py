@@ -93,7 +93,9 @@ class EditScriptTeacher(LlmTeacher):
                 session, trace, texts, (first, last), _so_far(texts, edits), more, final=final
             )
             edits += found
-        script = EditScript(units=len(units), edits=tuple(_over_units(edits, blocks)))
+        if not self.labelled:  # otherwise every block is a unit
+            edits = _over_units(edits, blocks)
+        script = EditScript(units=len(units), edits=tuple(edits))
         return Proposal(script=script, answer=answer, usage=session.usage)
 
     def requests(self, trace: Trace, units: Sequence[str]) -> list[Request]:

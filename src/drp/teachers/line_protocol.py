@@ -51,8 +51,11 @@ class Parsed:
 def render_units(units: Sequence[str], first: int = 0) -> str:
     """Return units as numbered lines, 1-based from ``first``; nothing in a unit can start a line."""
     lines: list[str] = []
+    whole = "".join(units)
+    safe = harmless(whole) == whole  # nearly always, and then not asked again of every unit
     for number, unit in enumerate(units, first + 1):
-        body = harmless(unit.strip()).replace("\n", BREAK)
+        body = unit.strip() if safe else harmless(unit.strip())
+        body = body.replace("\n", BREAK)
         closing = f" {PARAGRAPH}" if re.search(r"\n\s*\n\s*$", unit) else ""
         lines.append(f"{number}| {body}{closing}")
     return "\n".join(lines)

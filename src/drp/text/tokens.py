@@ -20,6 +20,7 @@ class FileTokenCounter:
     """Counts with a ``tokenizer.json``, from a folder or from the hub."""
 
     def __init__(self, source: str) -> None:
+        self.source = source
         path = Path(source)
         file = path / "tokenizer.json" if path.is_dir() else path
         try:
@@ -34,4 +35,9 @@ class FileTokenCounter:
 
     def __call__(self, text: str) -> int:
         """Return the number of tokens, special tokens not added."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        # Without offsets, which nobody reads here: a fifth faster.
+        return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+
+    def __reduce__(self) -> tuple[type["FileTokenCounter"], tuple[str]]:
+        """Load it again in another process."""
+        return FileTokenCounter, (self.source,)
