@@ -1,6 +1,6 @@
 """Requests per second of the whole prune stage against a bare aiohttp loop, side by side in one run.
 
-    python perf/teacher_throughput.py [TRACES.jsonl] [--requests 2000] [--delay 0.2] [--concurrency 100] [--json FILE]
+    python perf/teacher_throughput.py [TRACES.jsonl] [--steps 10] [--requests 2000] [--delay 0.2] [--concurrency 100] [--json FILE]
 
 A stub endpoint in a process of its own waits ``--delay`` seconds and replies with ready edit lines. The bare loop posts
 the same bodies and reads the replies; the stage also stores each reply, parses it, applies the script, runs all
@@ -61,30 +61,32 @@ class Quiet:
         """Say nothing."""
 
 
-def made_up(count: int) -> list[Trace]:
-    """Return distinct traces of a template."""
+def made_up(count: int, size: int) -> list[Trace]:
+    """Return distinct traces of a template with ``size`` steps."""
     found: list[Trace] = []
     for i in range(count):
         n = i + 10
         talk = "Wait, let me check that again to be sure. "
-        lines = [f"Then {n} + {k} = {n + k}, so box {k} has {n + k} cards. {talk}" for k in range(2, 12)]
+        lines = [
+            f"Then {n} + {k} = {n + k}, so box {k} has {n + k} cards. {talk}" for k in range(2, size + 2)
+        ]
         thinking = (
             f"Okay, so each box starts with {n} cards.\n\n"
             + "\n\n".join(lines)
-            + f"\n\nSo the answer is {n + 11}."
+            + f"\n\nSo the answer is {n + size + 1}."
         )
-        answer = f"The answer is \\boxed{{{n + 11}}}."
+        answer = f"The answer is \\boxed{{{n + size + 1}}}."
         found.append(
-            Trace(id=f"t{i}", problem_id=f"p{i}", question=f"Boxes start with {n} cards. How many has box 11?",
-                  gold=str(n + 11), thinking=thinking, answer=answer, closed=True, correct=True)
+            Trace(id=f"t{i}", problem_id=f"p{i}", question=f"Boxes start with {n} cards. How many has box {size + 1}?",
+                  gold=str(n + size + 1), thinking=thinking, answer=answer, closed=True, correct=True)
         )  # fmt: skip
     return found
 
 
-def many(path: Path | None, count: int) -> list[Trace]:
+def many(path: Path | None, count: int, size: int = 10) -> list[Trace]:
     """Return ``count`` distinct traces, those of a file over and over with their question numbered."""
     if path is None:
-        return made_up(count)
+        return made_up(count, size)
     real = [
         t.model_copy(update={"correct": True}) for t in read_traces(path) if t.closed and t.thinking.strip()
     ]
@@ -185,11 +187,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--delay", type=float, default=0.2)
     parser.add_argument("--concurrency", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=10, help="length of the template's traces")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
-    traces = many(args.traces, args.requests)
+    traces = many(args.traces, args.requests, args.steps)
     teacher = EditScriptTeacher(None, LlmSettings(window_units=100_000, window_chars=10**9))  # type: ignore[arg-type]
     engine = OpenAIEngine("m", base_url="http://127.0.0.1:1/v1")
     replies: dict[str, str] = {}

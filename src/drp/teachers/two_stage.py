@@ -8,7 +8,7 @@ is read off. Nothing is trusted that was cut off, and long traces go in windows.
 import re
 from collections.abc import Sequence
 
-from drp.engines.base import Message
+from drp.engines.base import Message, Request
 from drp.engines.pricing import rough_tokens
 from drp.errors import EditScriptError, TeacherError
 from drp.pruning.alignment import Group, Step, align_steps, covered_until, fit_text
@@ -151,15 +151,10 @@ class TwoStageTeacher(LlmTeacher):
         """Return the steps of a window and how well the teacher copied it."""
         if self.settings.segmentation == "default":
             return [Step(first, last, "step") for first, last in line_blocks(units)], {}
-        system = load_prompt("segmentation.v1.txt").replace("{skills}", self.allowed_skills)
         copies: list[tuple[str, str]] = []
         covered = 0
         for attempt in range(self.settings.max_calls):
-            rest = "".join(units[covered:])
-            tokens = rough_tokens(len(rest)) + 24 * (len(units) - covered) + 200
-            message = user(context(trace), fenced("trace", rest), "Divide this trace into steps.")
-            request = session.request((Message(role="system", content=system), message), tokens, attempt)
-            completion = await session.ask(request)
+            completion = await session.ask(self._division(session, trace, units[covered:], attempt))
             found = parse_steps(completion.answer)
             if found:
                 copies += found
@@ -190,23 +185,9 @@ class TwoStageTeacher(LlmTeacher):
         final: bool,
     ) -> tuple[EditScript, str | None, dict[str, float]]:
         """Return the script of a window, the answer part if asked for, and what the reply lacked."""
-        labelled = self.settings.segmentation == "skill"
-        shown = "\n".join(
-            f"Step {n} ({s.skill}): {_text(units, s)}" if labelled else f"Step {n}: {_text(units, s)}"
-            for n, s in enumerate(steps, 1)
-        )
-        asks = [f"Decide about steps 1 to {len(steps)}, then write ## and the pruned trace."]
-        if final and self.write_answer:
-            asks.append(
-                "After it write a line ## Answer and below it the student's answer part, shortened in its own "
-                "style, with the final answer in \\boxed{}."
-            )
-        system = Message(role="system", content=load_prompt("compression.v1.txt"))
-        message = user(context(trace, so_far), fenced("steps", shown), faults, "\n".join(asks))
-        tokens = rough_tokens(len("".join(units)) + len(trace.answer)) + 14 * len(steps) + 200
         problem = "the reply was cut off"
         for attempt in range(self.settings.max_calls):
-            request = session.request((system, message), tokens * (attempt + 1), attempt)
+            request = self._edition(session, trace, units, steps, so_far, faults, attempt, final=final)
             completion = await session.ask(request)
             groups, text, answer, undecided = parse_compression(completion.answer, steps)
             if completion.finish_reason == "length":
@@ -223,6 +204,60 @@ class TwoStageTeacher(LlmTeacher):
         raise TeacherError(
             f"{problem}, in {self.settings.max_calls} requests", kind="invalid_script", raw=session.raw
         )
+
+    def _division(self, session: Session, trace: Trace, units: Sequence[str], attempt: int = 0) -> Request:
+        """Return the request to divide some units."""
+        system = load_prompt("segmentation.v1.txt").replace("{skills}", self.allowed_skills)
+        rest = "".join(units)
+        message = user(context(trace), fenced("trace", rest), "Divide this trace into steps.")
+        tokens = rough_tokens(len(rest)) + 24 * len(units) + 200
+        return session.request((Message(role="system", content=system), message), tokens, attempt)
+
+    def _edition(
+        self,
+        session: Session,
+        trace: Trace,
+        units: Sequence[str],
+        steps: Sequence[Step],
+        so_far: str,
+        faults: str,
+        attempt: int = 0,
+        *,
+        final: bool,
+    ) -> Request:
+        """Return the request to edit some steps; each attempt has more room than the one before."""
+        labelled = self.settings.segmentation == "skill"
+        shown = "\n".join(
+            f"Step {n} ({s.skill}): {_text(units, s)}" if labelled else f"Step {n}: {_text(units, s)}"
+            for n, s in enumerate(steps, 1)
+        )
+        asks = [f"Decide about steps 1 to {len(steps)}, then write ## and the pruned trace."]
+        if final and self.write_answer:
+            asks.append(
+                "After it write a line ## Answer and below it the student's answer part, shortened in its own "
+                "style, with the final answer in \\boxed{}."
+            )
+        system = Message(role="system", content=load_prompt("compression.v1.txt"))
+        message = user(context(trace, so_far), fenced("steps", shown), faults, "\n".join(asks))
+        tokens = rough_tokens(len("".join(units)) + len(trace.answer)) + 14 * len(steps) + 200
+        return session.request((system, message), tokens * (attempt + 1), attempt)
+
+    def requests(self, trace: Trace, units: Sequence[str], steps: Sequence[Step]) -> list[Request]:
+        """Return the requests of a trace if every reply is whole and divides it so; for estimates."""
+        session, found = self.session(0), list[Request]()
+        settings = self.settings
+        for first, last in windows([len(u) for u in units], settings.window_units, settings.window_chars):
+            part = units[first : last + 1]
+            inside = [
+                Step(s.first - first, s.last - first, s.skill)
+                for s in steps
+                if first <= s.first and s.last <= last
+            ]
+            if settings.segmentation == "skill":
+                found.append(self._division(session, trace, part))
+            final = last == len(units) - 1
+            found.append(self._edition(session, trace, part, inside, "", "", final=final))
+        return found
 
 
 def _text(units: Sequence[str], step: Step) -> str:
