@@ -154,8 +154,7 @@ def ask_stage(url: str, traces: list[Trace], concurrency: int) -> None:
         judge = Judge(settings, grader, FileTokenCounter(resolve_model("mini")))
         pruned = asyncio.run(prune_traces(stage, traces, judge, Quiet()))
         assert len(pruned) == len(traces), stage.failures()[:1]
-        if not os.environ.get("DRP_ANY_VERDICT"):
-            assert sum(p.accepted for p in pruned) > 0.5 * len(pruned)
+        assert any(p.accepted for p in pruned)
 
 
 def timed(pipe: Connection, target: Any, *arguments: Any) -> None:

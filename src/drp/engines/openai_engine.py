@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -10,8 +11,7 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from pydantic import BaseModel, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from drp.engines.base import Reply, Request
 from drp.engines.limits import Limits
@@ -25,7 +25,7 @@ from drp.text.thinking import split_thinking
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "content_filter": "content_filter",
 }  # fmt: skip
-_BACK_OFF = wait_random_exponential(multiplier=0.5, max=60)
+LONGEST_BACK_OFF_S = 60.0
 LONGEST_WAIT_S = 120.0
 """A Retry-After beyond this is taken for this."""
 
@@ -171,14 +171,7 @@ class OpenAIEngine:
         tokens = rough_tokens(sum(len(m.content) for m in request.messages))
         tokens += request.sampling.max_new_tokens
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_worth_retrying),
-                stop=stop_after_attempt(self.max_retries + 1),
-                wait=_wait,
-                reraise=True,
-            ):
-                with attempt:
-                    return Reply(request.id, await self._send(body, tokens))
+            return Reply(request.id, await self._until_it_works(body, tokens))
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise EngineError(f"the endpoint refused the key: {error.message}") from error
         except openai.APIStatusError as error:
@@ -189,6 +182,24 @@ class OpenAIEngine:
             return _failed(request, kind, message, retry=True)
         except BadReplyError as error:
             return _failed(request, error.kind, str(error), retry=True, raw=error.raw)
+
+    async def _until_it_works(self, body: dict[str, Any], tokens: int) -> Completion:
+        try:
+            return await self._send(body, tokens)  # nearly always, and then without the machinery below
+        except (openai.APIError, TimeoutError, BadReplyError) as error:
+            if not self.max_retries or not _worth_retrying(error):
+                raise
+            await asyncio.sleep(_pause(error, 1))
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_worth_retrying),
+            stop=stop_after_attempt(self.max_retries),
+            wait=lambda state: _pause(
+                state.outcome.exception() if state.outcome else None, state.attempt_number + 1
+            ),
+            reraise=True,
+        ):
+            with attempt:
+                return await self._send(body, tokens)
         raise AssertionError("tenacity either returns or raises")
 
     async def _send(self, body: dict[str, Any], tokens: int) -> Completion:
@@ -295,8 +306,7 @@ def _retry_after(error: BaseException | None) -> float | None:
     return min(max(seconds, 0.0), LONGEST_WAIT_S)
 
 
-def _wait(state: RetryCallState) -> float:
-    """Return how long to wait before the next try: as told, or exponentially longer with jitter."""
-    error = state.outcome.exception() if state.outcome else None
+def _pause(error: BaseException | None, tries: int) -> float:
+    """Return how long to wait after ``tries``: as told, or exponentially longer with jitter."""
     told = _retry_after(error)
-    return told if told is not None else _BACK_OFF(state)
+    return told if told is not None else random.uniform(0, min(LONGEST_BACK_OFF_S, 0.5 * 2.0 ** (tries - 1)))

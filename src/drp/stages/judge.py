@@ -5,10 +5,11 @@ import gc
 import os
 import threading
 from collections.abc import Generator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context, parent_process
 
 from drp.errors import DrpError
@@ -22,6 +23,12 @@ from drp.runs.concurrency import RARELY
 from drp.stages.scoring import Scorer
 from drp.text.thinking import join_thinking
 from drp.text.tokens import TokenCounter
+
+MOST_WORKERS = 4
+"""One event loop cannot feed more."""
+DIED = "a process that checks pruned traces died (out of memory?); run the same command again"
+GATHER_S, MOST_JOBS = 0.005, 8
+"""Jobs are gathered for this long, and sent in parts of at most so many."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ def judge_script(
     )
 
 
+Job = tuple[Trace, Sequence[str], EditScript, str, CheckLimits]
+
+
 @dataclass(frozen=True)
 class Judge:
     """What proposals are judged with."""
@@ -62,7 +72,7 @@ class Judge:
     grader: Grader
     count: TokenCounter
     scorer: Scorer | None = None
-    pool: Executor | None = field(default=None, repr=False)
+    pool: "JudgePool | None" = field(default=None, repr=False)
 
     async def verdict(self, trace: Trace, units: Sequence[str], script: EditScript, answer: str) -> Verdict:
         """Judge one script, in a process of the pool if there is one.
@@ -73,24 +83,85 @@ class Judge:
         limits = self.settings.checks
         if self.pool is None:
             return judge_script(trace, units, script, answer, limits, self.grader.is_correct, self.count)
+        return await self.pool.judge((trace, units, script, answer, limits))
+
+
+class JudgePool:
+    """Processes that judge, each with its own grader; jobs go to them a few at a time."""
+
+    def __init__(self, count: TokenCounter) -> None:
+        workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 2) - 1))
+        # Not forked: this process may hold threads and a GPU.
+        self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (count,))
+        for _ in range(workers):
+            self._executor.submit(_ready)  # started now, so that the first replies need not wait
+        self._jobs: list[tuple[Job, asyncio.Future[Verdict]]] = []
+
+    async def judge(self, job: Job) -> Verdict:
+        """Return the verdict on a job.
+
+        Raises:
+            EditScriptError: The script is for other units.
+            DrpError: A process died.
+        """
         loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self.pool, _judge_here, trace, units, script, answer, limits)
-        except BrokenProcessPool as error:
-            raise DrpError(
-                "a process that checks pruned traces died (out of memory?); run the same command again"
-            ) from error
+        future: asyncio.Future[Verdict] = loop.create_future()
+        if not self._jobs:
+            loop.call_later(GATHER_S, self._send)
+        self._jobs.append((job, future))
+        return await future
+
+    def _send(self) -> None:
+        jobs, self._jobs = self._jobs, []
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(jobs), MOST_JOBS):
+            part = jobs[start : start + MOST_JOBS]
+            futures = [future for _, future in part]
+            try:
+                sent = loop.run_in_executor(self._executor, _judge_here, [job for job, _ in part])
+            except BrokenProcessPool:
+                _hand_out(futures, [DrpError(DIED)] * len(futures))
+            else:
+                sent.add_done_callback(partial(_hand_back, futures))
+
+    def close(self) -> None:
+        """End the processes."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _hand_back(
+    futures: Sequence["asyncio.Future[Verdict]"], sent: "asyncio.Future[list[Verdict | DrpError]]"
+) -> None:
+    if sent.cancelled():
+        for future in futures:
+            future.cancel()
+        return
+    error = sent.exception()
+    if isinstance(error, BrokenProcessPool):
+        error = DrpError(DIED)
+    _hand_out(futures, [error] * len(futures) if error else sent.result())
+
+
+def _hand_out(
+    futures: Sequence["asyncio.Future[Verdict]"], outcomes: Sequence[Verdict | BaseException]
+) -> None:
+    for future, outcome in zip(futures, outcomes, strict=True):
+        if future.done():
+            continue
+        if isinstance(outcome, Verdict):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
 
 
 @contextmanager
-def open_pool(count: TokenCounter) -> Generator[Executor]:
-    """Provide processes that judge with their own grader, one fewer than there are cores."""
-    workers = max(1, (os.cpu_count() or 2) - 1)
-    # Not forked: this process may hold threads and a GPU.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (count,)) as pool:
-        for _ in range(workers):
-            pool.submit(_ready)  # started now, so that the first replies need not wait
+def open_pool(count: TokenCounter) -> Generator[JudgePool]:
+    """Provide a pool."""
+    pool = JudgePool(count)
+    try:
         yield pool
+    finally:
+        pool.close()
 
 
 def _ready() -> None:
@@ -115,8 +186,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _judge_here(
-    trace: Trace, units: Sequence[str], script: EditScript, answer: str, limits: CheckLimits
-) -> Verdict:
+def _judge_here(jobs: Sequence[Job]) -> list[Verdict | DrpError]:
     grader, count = _tools[0]
-    return judge_script(trace, units, script, answer, limits, grader.is_correct, count)
+    found: list[Verdict | DrpError] = []
+    for trace, units, script, answer, limits in jobs:
+        try:
+            found.append(judge_script(trace, units, script, answer, limits, grader.is_correct, count))
+        except DrpError as error:
+            found.append(error)
+    return found

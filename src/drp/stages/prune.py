@@ -1,6 +1,7 @@
 """Stage prune: every trace ends as a pruned trace with its checks, or as a failure with its reason."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,6 +25,7 @@ from drp.text.answers import final_answer
 from drp.text.units import split_units
 
 SPEND = "spend.json"
+REMARK_EVERY_S = 0.5
 
 
 def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, str] | None:
@@ -207,7 +209,7 @@ async def prune_traces(
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
         async with open_teacher(judge.settings, folder.path.parent, say) as opened:
-            alone = opened.store is None
+            alone, told = opened.store is None, 0.0
             with nullcontext() if alone else open_pool(judge.count) as pool:
                 starters = [
                     partial(one, trace, opened.teacher, replace(judge, pool=pool))
@@ -217,9 +219,11 @@ async def prune_traces(
                 async for outcome in as_they_land(starters, opened.at_once or len(starters)):
                     if outcome is not None:
                         yield outcome
-                    if opened.store:
+                    if opened.store and time.monotonic() - told > REMARK_EVERY_S:
+                        told = time.monotonic()
                         progress.remark(str(opened.store.budget.spend))
             if opened.store:
+                progress.remark(str(opened.store.budget.spend))
                 spend = opened.store.budget.spend.model_dump_json(indent=1)
                 write_atomically(folder.path / SPEND, spend + "\n")
 

@@ -40,7 +40,7 @@ class ReplyStore:
         return content_id(
             "reply",
             self.engine.identity,
-            [message.model_dump() for message in request.messages],
+            [{"role": message.role, "content": message.content} for message in request.messages],
             request.sampling.model_dump(),
             *rest,
         )
