@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from drp.cli.tables import print_table
-from drp.evaluation.metrics import mean_interval
+from drp.evaluation.statistics import mean_interval
 from drp.grading.grader import Grader
 from drp.pipeline import prune_file
 from drp.pruning.checks import states

@@ -85,7 +85,7 @@ def test_registry_counts_and_refuses(tmp_path: Path) -> None:
         '{"q":"a?","answer":"so\\n#### 1,000"}\n\n{"q":"a?","answer":"#### 1,000"}\n{"q":"b?","answer":2.5}\n'
     )
     problems = load_problems(ProblemSet(benchmark="mine", path=path, question="q", gold="answer"))
-    assert [(p.gold, p.benchmark) for p in problems] == [("1,000", "mine"), ("2.5", "mine")]
+    assert [(p.gold, p.benchmark) for p in problems] == [("1000", "mine"), ("2.5", "mine")]
 
 
 @pytest.mark.parametrize(

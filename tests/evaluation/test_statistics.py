@@ -1,9 +1,20 @@
+from functools import cache
+
 import numpy as np
 import pytest
 
 from drp.errors import DataError
 from drp.evaluation.comparison import compare
-from drp.evaluation.metrics import by_problem, mean_interval, measure
+from drp.evaluation.metrics import by_problem, measure
+from drp.evaluation.statistics import (
+    majority_right,
+    mcnemar_p,
+    mean_interval,
+    non_inferiority,
+    pass_at_k,
+    problems_needed,
+    smallest_difference,
+)
 from drp.records import Trace, Usage
 
 
@@ -34,13 +45,106 @@ def test_measure_averages_runs_within_problems_first() -> None:
     assert figures.accuracy_interval.low < figures.accuracy < figures.accuracy_interval.high
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+@pytest.mark.parametrize(
+    ("problems", "runs", "spread"), [(60, 1, 0.0), (80, 1, 0.0), (40, 5, 0.3), (300, 3, 0.2)]
+)
+def test_the_interval_covers_the_truth_as_often_as_it_says(problems: int, runs: int, spread: float) -> None:
+    """Problems differ in difficulty by ``spread``; runs of one problem share it.
+
+    With single runs the mean moves in steps of 1/n, and coverage with it: at n = 40 it is 97.1 %.
+    """
     rng = np.random.default_rng(5)
-    covered = 0
-    for trial in range(400):
-        interval = mean_interval((rng.random(80) < 0.7).astype(float), seed=trial)
-        covered += interval.low <= 0.7 <= interval.high
-    assert 0.92 <= covered / 400 <= 0.98
+    trials, covered = 1000, 0
+    for trial in range(trials):
+        difficulty = np.clip(rng.normal(0.7, spread, problems), 0, 1) if spread else np.full(problems, 0.7)
+        values = rng.binomial(runs, difficulty) / runs
+        interval = mean_interval(values, seed=trial)
+        truth = 0.7 if not spread else _clipped_mean(spread)
+        covered += interval.low <= truth <= interval.high
+    assert 0.93 <= covered / trials <= 0.97
+
+
+@cache
+def _clipped_mean(spread: float) -> float:
+    return float(np.clip(np.random.default_rng(0).normal(0.7, spread, 2_000_000), 0, 1).mean())
+
+
+@pytest.mark.parametrize(("problems", "loss"), [(200, 0.05), (500, 0.02), (60, 0.1)])
+def test_a_real_loss_is_called_harmless_at_most_once_in_twenty(problems: int, loss: float) -> None:
+    """The truth lies on the margin: the second model is worse by exactly the margin."""
+    rng = np.random.default_rng(9)
+    trials = 4000
+    first = rng.random((trials, problems)) < 0.8
+    noise = rng.random((trials, problems))
+    # Of the problems the first got right the second loses some, and wins some of the others.
+    second = np.where(first, noise > 0.1 + loss / 0.8, noise < 0.4)
+    assert second.mean() - first.mean() == pytest.approx(-loss, abs=0.003)
+    accepted = sum(
+        non_inferiority(second[t].astype(float) - first[t].astype(float), loss).shown for t in range(trials)
+    )
+    assert accepted / trials <= 0.05 + 0.007  # two standard errors of the simulation
+
+
+def test_no_loss_is_shown_to_be_none_with_enough_problems() -> None:
+    rng = np.random.default_rng(3)
+    gain = rng.choice([-1.0, 0.0, 1.0], p=[0.03, 0.93, 0.04], size=3000)
+    result = non_inferiority(gain, 0.01)
+    assert result.shown and result.p < 0.05 and result.lower_bound > -0.01
+    assert not non_inferiority(gain[:30], 0.01).shown
+    assert not non_inferiority(np.zeros(30), 0.01).shown  # thirty equal results show little
+    assert non_inferiority(np.zeros(400), 0.01).shown
+
+
+def test_pass_at_k_is_unbiased() -> None:
+    rng = np.random.default_rng(2)
+    for k in (1, 2, 4):
+        found = [pass_at_k(int(rng.binomial(8, 0.3)), 8, k) for _ in range(20_000)]
+        assert np.mean(found) == pytest.approx(1 - 0.7**k, abs=0.01)
+    assert pass_at_k(0, 5, 5) == 0 and pass_at_k(1, 5, 5) == 1
+    with pytest.raises(ValueError, match="at least 6 runs"):
+        pass_at_k(1, 5, 6)
+
+
+def test_majorities_vote_and_ties_share() -> None:
+    assert majority_right(["3", "3", "4"], [True, True, False]) == 1
+    assert majority_right(["4", "4", "3"], [False, False, True]) == 0
+    assert majority_right(["3", "4"], [True, False]) == 0.5
+    assert majority_right([None, None, "3"], [False, False, True]) == 1
+    assert majority_right([None], [False]) == 0
+
+
+def test_mcnemar_agrees_with_the_binomial() -> None:
+    assert mcnemar_p(0, 0) == 1 and mcnemar_p(5, 5) == 1
+    assert mcnemar_p(0, 6) == pytest.approx(2 * 0.5**6)
+
+
+def test_thirty_problems_tell_little() -> None:
+    sd = 0.5  # of per-problem differences, as single runs of AIME have it
+    least = smallest_difference(sd, 30)
+    assert 0.24 < least < 0.27
+    assert problems_needed(sd, least) in (30, 31)
+    rng = np.random.default_rng(4)
+    needed = problems_needed(sd, 0.1)
+    found = 0
+    for _ in range(600):
+        gain = rng.choice([-1.0, 0.0, 1.0], p=[0.08, 0.74, 0.18], size=needed)
+        found += abs(gain.mean()) / (gain.std(ddof=1) / np.sqrt(needed)) > 1.96
+    assert 0.75 < found / 600 < 0.87
+
+
+def test_means_of_runs_and_of_problems_agree() -> None:
+    rng = np.random.default_rng(8)
+    traces = [
+        trace(f"p{i}", run, bool(rng.random() < 0.6), 100, answer=f"{run % 2}")
+        for i in range(50)
+        for run in range(4)
+    ]
+    figures = measure("x", traces)
+    per_run = [np.mean([t.correct for t in traces if t.sample == run]) for run in range(4)]
+    assert figures.accuracy == pytest.approx(np.mean(per_run))
+    assert figures.pass_at_runs is not None and figures.pass_at_runs > figures.accuracy
+    assert figures.tokens_per_correct == pytest.approx(200 * 100 / sum(bool(t.correct) for t in traces))
+    assert measure("x", traces[:1]).pass_at_runs is None
 
 
 def test_all_right_is_not_certainty() -> None:

@@ -1,17 +1,43 @@
-"""Problems and traces from JSONL files."""
+"""Problems and traces from files: JSONL, or Parquet."""
 
+import importlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from drp.errors import DataError
+from drp.errors import DataError, MissingExtraError
 from drp.records import Problem, Trace, content_id
 
+Row = tuple[int, dict[str, Any]]
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a JSONL or Parquet file with their line or row numbers, from 1.
+
+    Raises:
+        DataError: The file is missing or malformed.
+        MissingExtraError: Parquet needs pyarrow.
+    """
     if not path.exists():
         raise DataError(f"no such file: {path}")
+    yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "train") from error
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except Exception as error:  # the library raises many kinds for what is not Parquet
+        raise DataError(f"{path} is not a Parquet file: {error}") from error
+    yield from enumerate(rows, 1)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -27,7 +53,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
 
 
-def _text(row: dict[str, Any], key: str, path: Path, number: int) -> str:
+def _text(row: dict[str, Any], key: str, path: Path | str, number: int) -> str:
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         has = ", ".join(sorted(row)) or "none"
@@ -35,23 +61,55 @@ def _text(row: dict[str, Any], key: str, path: Path, number: int) -> str:
     return str(value)
 
 
-def read_problems(
-    path: Path, *, question: str = "question", gold: str = "gold", name: str = ""
+_SEPARATED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+
+
+def normalise_gold(text: str) -> str:
+    """Return the final answer of a gold field: what follows ``####``, without separators or an idle ``.0``."""
+    gold = text.rpartition("####")[2].strip()
+    if _SEPARATED.fullmatch(gold):
+        gold = gold.replace(",", "")
+    return re.sub(r"^([-+]?\d+)\.0+$", r"\1", gold)
+
+
+def problems_from(
+    rows: Iterable[Row],
+    source: Path | str,
+    question: str | None,
+    gold: str | None,
+    name: str,
+    split: str = "",
 ) -> list[Problem]:
-    """Read problems; ``question`` and ``gold`` name the fields. Repeated problems count once.
+    """Make problems of rows; fields left out are `question` or `problem`, and `gold` or `answer`.
+
+    Problems with the same question and gold answer count once.
+
+    Raises:
+        DataError: A row lacks a field.
+    """
+    problems: dict[str, Problem] = {}
+    for number, row in rows:
+        asked = question or ("question" if "question" in row or "problem" not in row else "problem")
+        known = gold or ("gold" if "gold" in row or "answer" not in row else "answer")
+        problem = Problem(
+            question=_text(row, asked, source, number),
+            gold=normalise_gold(_text(row, known, source, number)),
+            benchmark=name,
+            split=split,
+        )
+        problems.setdefault(problem.id, problem)
+    return list(problems.values())
+
+
+def read_problems(
+    path: Path, *, question: str | None = None, gold: str | None = None, name: str = "", split: str = ""
+) -> list[Problem]:
+    """Read problems from a file; ``question`` and ``gold`` name the fields.
 
     Raises:
         DataError: A line is not a JSON object with both fields.
     """
-    problems: dict[str, Problem] = {}
-    for number, row in _rows(path):
-        problem = Problem(
-            question=_text(row, question, path, number),
-            gold=_text(row, gold, path, number).rpartition("####")[2].strip(),
-            benchmark=name or path.stem,
-        )
-        problems.setdefault(problem.id, problem)
-    return list(problems.values())
+    return problems_from(read_rows(path), path, question, gold, name or path.stem, split)
 
 
 def read_traces(path: Path) -> list[Trace]:
@@ -63,7 +121,7 @@ def read_traces(path: Path) -> list[Trace]:
         DataError: A line lacks one of the four fields.
     """
     traces: dict[str, Trace] = {}
-    for number, row in _rows(path):
+    for number, row in read_rows(path):
         parts = {key: _text(row, key, path, number) for key in ("question", "gold", "thinking", "answer")}
         identity = content_id("trace", *parts.values())
         traces.setdefault(

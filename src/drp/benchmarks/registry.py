@@ -1,12 +1,15 @@
-"""Finding a problem set by name: a mini tier, or a JSONL file."""
+"""Finding a problem set: a mini tier, a public benchmark by its usual name, a file, or any hub data set."""
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from drp.benchmarks import mini_world
-from drp.benchmarks.files import read_problems
-from drp.errors import DataError
+from drp.benchmarks.files import normalise_gold, problems_from, read_problems, read_rows
+from drp.benchmarks.public import PUBLIC
+from drp.errors import DataError, MissingExtraError
 from drp.records import Problem, Record
 
 
@@ -14,17 +17,23 @@ class ProblemSet(Record):
     """Which problems, and how many of them."""
 
     benchmark: str = "mini-gsm"
-    """A mini tier (mini-gsm, mini-math, mini-amc, mini-aime), or the name to give to ``path``."""
+    """A mini tier (mini-gsm, mini-math, mini-amc, mini-aime), gsm8k, prm12k, math500, aime24, amc23, or any name."""
     path: Path | None = None
-    """A JSONL file of problems, instead of a known benchmark."""
-    question: str = "question"
-    """Field of ``path`` that holds the question."""
-    gold: str = "gold"
-    """Field of ``path`` that holds the gold answer."""
+    """A JSONL or Parquet file of problems, instead of the hub."""
+    hub: str | None = None
+    """A data set on the Hugging Face hub, for benchmarks not known by name."""
+    config: str | None = None
+    """Its configuration, if it has several."""
+    question: str | None = None
+    """Field that holds the question; left out: `question` or `problem`."""
+    gold: str | None = None
+    """Field that holds the gold answer; left out: `gold` or `answer`. What follows `####` counts."""
     split: str = "test"
-    """Split of a mini tier: train or test."""
+    """Split: train or test."""
+    corrections: Path | None = None
+    """JSONL file of `question` and `gold` that replaces gold answers known to be wrong."""
     count: int | None = Field(default=None, ge=1)
-    """How many problems to take, from the first; all of a file if left out, 100 of a mini tier."""
+    """How many problems to take, from the first; all if left out, 100 of a mini tier."""
     seed: int = 0
     """Seed of a mini tier's generator."""
 
@@ -33,17 +42,76 @@ def load_problems(wanted: ProblemSet, limit: int | None = None) -> list[Problem]
     """Return the problems of a set, at most ``limit``.
 
     Raises:
-        DataError: The set is unknown, or its file cannot be read.
+        DataError: The set is unknown, or cannot be read.
+        MissingExtraError: The hub or Parquet is asked for and the library is absent.
     """
     count = min(n for n in (wanted.count or 10**9, limit or 10**9))
-    if wanted.path is not None:
-        named = read_problems(wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark)
-        return named[:count]
-    if wanted.benchmark not in mini_world.TIERS:
-        raise DataError(
-            f"unknown benchmark {wanted.benchmark!r}: choose one of {', '.join(mini_world.TIERS)}, "
-            "or give the path of a JSONL file"
+    if wanted.benchmark in mini_world.TIERS and wanted.path is None and wanted.hub is None:
+        if wanted.split not in ("train", "test"):
+            raise DataError(f"{wanted.benchmark} has the splits train and test, not {wanted.split!r}")
+        size = 100 if count == 10**9 else count
+        problems = mini_world.load(wanted.benchmark, wanted.split, size, wanted.seed)
+    elif wanted.path is not None:
+        problems = read_problems(
+            wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark, split=wanted.split
         )
-    if wanted.split not in ("train", "test"):
-        raise DataError(f"{wanted.benchmark} has the splits train and test, not {wanted.split!r}")
-    return mini_world.load(wanted.benchmark, wanted.split, 100 if count == 10**9 else count, wanted.seed)
+    else:
+        problems = _from_hub(wanted)
+    if wanted.corrections:
+        problems = _corrected(problems, wanted.corrections)
+    return problems[:count]
+
+
+def _from_hub(wanted: ProblemSet) -> list[Problem]:
+    known = PUBLIC.get(wanted.benchmark)
+    if wanted.hub is None and known is None:
+        raise DataError(
+            f"unknown benchmark {wanted.benchmark!r}: choose one of {', '.join([*mini_world.TIERS, *PUBLIC])}, "
+            "or give the path of a JSONL or Parquet file, or hub: a data set's id"
+        )
+    hub, config, split = wanted.hub, wanted.config, wanted.split
+    question, gold = wanted.question, wanted.gold
+    if hub is None and known:
+        if split not in known.splits:
+            raise DataError(f"{wanted.benchmark} has the split {' and '.join(known.splits)}, not {split!r}")
+        hub, config, split = known.hub, known.config, known.splits[split]
+        question, gold = question or known.question, gold or known.gold
+    try:
+        datasets: Any = importlib.import_module("datasets")
+    except ImportError as error:
+        raise MissingExtraError("datasets", "train") from error
+    try:
+        rows: list[dict[str, Any]] = list(datasets.load_dataset(hub, config, split=split))
+    except Exception as error:  # the library raises whatever its backends raise
+        raise DataError(
+            f"cannot load {hub} ({split}) from the Hugging Face hub: {str(error)[:300]}. "
+            f"Give a local copy instead: {{benchmark: {wanted.benchmark}, path: FILE.jsonl}}"
+        ) from error
+    return problems_from(enumerate(rows, 1), str(hub), question, gold, wanted.benchmark, wanted.split)
+
+
+def _corrected(problems: list[Problem], path: Path) -> list[Problem]:
+    """Return the problems with the gold answers of a corrections file; ids follow the new answers.
+
+    Raises:
+        DataError: The file corrects a question that is not there.
+    """
+    corrections = {
+        str(row.get("question", "")).strip(): str(row.get("gold", "")) for _, row in read_rows(path)
+    }
+    found = {p.question.strip() for p in problems}
+    if strange := [q for q in corrections if q not in found]:
+        raise DataError(
+            f"{path} corrects {len(strange)} questions that are not in the set, such as {strange[0][:80]!r}"
+        )
+    return [
+        Problem(
+            question=p.question,
+            gold=normalise_gold(corrections[p.question.strip()]),
+            benchmark=p.benchmark,
+            split=p.split,
+        )
+        if p.question.strip() in corrections
+        else p
+        for p in problems
+    ]

@@ -11,10 +11,20 @@ import numpy as np
 from scipy import stats
 
 from drp.errors import DataError
-from drp.evaluation.metrics import Interval, by_problem, mean_interval
+from drp.evaluation.metrics import by_problem
+from drp.evaluation.statistics import (
+    Interval,
+    NonInferiority,
+    mcnemar_p,
+    mean_interval,
+    non_inferiority,
+    smallest_difference,
+)
 from drp.records import Record, Trace
 
 PERMUTATIONS = 9999
+MARGIN = 0.01
+"""One point: what "not less accurate" means unless said otherwise."""
 
 
 class Comparison(Record):
@@ -34,6 +44,12 @@ class Comparison(Record):
     only_first_right: int
     """Problems on which the first model was right more often."""
     only_second_right: int
+    mcnemar_p: float | None = None
+    """Exact McNemar test, for single runs."""
+    non_inferiority: NonInferiority
+    """Whether the second is not less accurate, by the margin."""
+    smallest_difference: float
+    """The smallest true difference in accuracy that so many problems tell from none, with power 80 %."""
 
 
 def _p_value(difference: "np.ndarray[Any, np.dtype[np.float64]]", seed: int) -> float:
@@ -58,8 +74,16 @@ def _ratio_interval(
     return Interval(low=float(low), high=float(high))
 
 
-def compare(benchmark: str, first: Sequence[Trace], second: Sequence[Trace]) -> Comparison:
+def compare(
+    benchmark: str, first: Sequence[Trace], second: Sequence[Trace], margin: float = MARGIN
+) -> Comparison:
     """Compare two models' graded traces of one benchmark, problem by problem.
+
+    Args:
+        benchmark: Its name.
+        first: Graded traces of the first model.
+        second: The same of the second.
+        margin: A loss of accuracy below this is "not less accurate".
 
     Raises:
         DataError: They share no problem.
@@ -74,6 +98,8 @@ def compare(benchmark: str, first: Sequence[Trace], second: Sequence[Trace]) -> 
     before, after = one.tokens[pick_one], two.tokens[pick_two]
     if not before.any():
         raise DataError(f"{benchmark}: the first run has no token counts")
+    only_first, only_second = int((gain < 0).sum()), int((gain > 0).sum())
+    single = set(np.unique(gain)) <= {-1.0, 0.0, 1.0} and one.runs == two.runs == 1
     return Comparison(
         benchmark=benchmark,
         problems=len(shared),
@@ -83,6 +109,11 @@ def compare(benchmark: str, first: Sequence[Trace], second: Sequence[Trace]) -> 
         tokens_ratio=float(after.mean() / before.mean()),
         tokens_ratio_interval=_ratio_interval(before, after),
         tokens_p=_p_value(after - before, 2),
-        only_first_right=int((gain < 0).sum()),
-        only_second_right=int((gain > 0).sum()),
+        only_first_right=only_first,
+        only_second_right=only_second,
+        mcnemar_p=mcnemar_p(only_first, only_second) if single else None,
+        non_inferiority=non_inferiority(gain, margin),
+        smallest_difference=float(smallest_difference(float(np.std(gain, ddof=1)), len(gain)))
+        if len(gain) > 1
+        else 1.0,
     )

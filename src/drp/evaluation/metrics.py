@@ -4,24 +4,16 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from drp.evaluation.statistics import Interval, majority_right, mean_interval, pass_at_k
 from drp.records import Record, Trace
+from drp.text.answers import final_answer, normalise
 from drp.text.loops import loop_period
-
-RESAMPLES = 4000
-
-
-class Interval(Record):
-    """A 95 % confidence interval."""
-
-    low: float
-    high: float
 
 
 class Metrics(Record):
@@ -47,6 +39,12 @@ class Metrics(Record):
     """Share whose thinking never closed."""
     looping: float
     """Share whose text ends on repeating one block."""
+    pass_at_runs: float | None = None
+    """Mean over problems of the chance that one of all runs is right: pass@n."""
+    majority: float | None = None
+    """Mean over problems of whether the most frequent answer is right: maj@n."""
+    tokens_per_correct: float | None = None
+    """Generated tokens for each right completion; ``None`` where none is right."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,8 @@ class ByProblem:
     ids: tuple[str, ...]
     correct: "np.ndarray[Any, np.dtype[np.float64]]"
     tokens: "np.ndarray[Any, np.dtype[np.float64]]"
+    runs: int
+    """Most runs of any problem."""
 
 
 def by_problem(traces: Sequence[Trace]) -> ByProblem:
@@ -66,7 +66,7 @@ def by_problem(traces: Sequence[Trace]) -> ByProblem:
     ids = tuple(sorted(groups))
     correct = [float(np.mean([bool(t.correct) for t in groups[i]])) for i in ids]
     tokens = [float(np.mean([completion_tokens(t) for t in groups[i]])) for i in ids]
-    return ByProblem(ids, np.array(correct), np.array(tokens))
+    return ByProblem(ids, np.array(correct), np.array(tokens), max(map(len, groups.values()), default=0))
 
 
 def completion_tokens(trace: Trace) -> int:
@@ -74,26 +74,16 @@ def completion_tokens(trace: Trace) -> int:
     return trace.usage.completion_tokens if trace.usage else 0
 
 
-def mean_interval(values: "np.ndarray[Any, np.dtype[np.float64]]", seed: int = 0) -> Interval:
-    """Return the 95 % percentile bootstrap interval of the mean over problems."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        # Nothing varies, so resampling would claim certainty: the rule of three bounds what was unseen.
-        value, slack = float(np.mean(values)), 3 / max(1, len(values))
-        if set(np.unique(values)) <= {0.0, 1.0}:
-            return Interval(low=max(0.0, value - slack), high=min(1.0, value + slack))
-        return Interval(low=value, high=value)
-    result = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed)
-    )
-    low, high = result.confidence_interval
-    return Interval(low=float(low), high=float(high))
-
-
 def measure(benchmark: str, traces: Sequence[Trace]) -> Metrics:
     """Return the figures of graded traces of one model on one benchmark."""
     grouped = by_problem(traces)
     tokens = np.array([completion_tokens(t) for t in traces], dtype=float)
     thinking = [t.usage.thinking_tokens for t in traces if t.usage and t.usage.thinking_tokens is not None]
+    by_id: dict[str, list[Trace]] = {}
+    for trace in traces:
+        by_id.setdefault(trace.problem_id, []).append(trace)
+    groups = list(by_id.values())
+    several = True if any(len(g) > 1 for g in groups) else None
     loops = [loop_period(t.answer or t.thinking) is not None for t in traces]
     return Metrics(
         benchmark=benchmark,
@@ -110,4 +100,21 @@ def measure(benchmark: str, traces: Sequence[Trace]) -> Metrics:
         truncated=float(np.mean([t.finish_reason == "length" for t in traces])),
         unclosed=float(np.mean([not t.closed for t in traces])),
         looping=float(np.mean(loops)),
+        pass_at_runs=several and _mean(pass_at_k(sum(map(_right, g)), len(g), len(g)) for g in groups),
+        majority=several
+        and _mean(majority_right([_answer(t) for t in g], [_right(t) for t in g]) for g in groups),
+        tokens_per_correct=float(tokens.sum()) / right if (right := sum(map(_right, traces))) else None,
     )
+
+
+def _right(trace: Trace) -> bool:
+    return bool(trace.correct)
+
+
+def _answer(trace: Trace) -> str | None:
+    found = final_answer(trace.answer)
+    return None if found is None else normalise(found)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

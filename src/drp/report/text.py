@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drp.evaluation.metrics import Interval, Metrics
+from drp.evaluation.metrics import Metrics
+from drp.evaluation.statistics import Interval
 from drp.report.summary import PruneSummary, RunSummary
 
 
@@ -61,6 +62,31 @@ def before_after(summary: RunSummary) -> Table:
     )
 
 
+def not_inferior(summary: RunSummary) -> Table:
+    """Return, per benchmark, whether the second model is shown not to be less accurate, and what n can tell."""
+    rows: list[tuple[str, ...]] = []
+    for tier in summary.tiers:
+        c = tier.comparison
+        if c is None:
+            continue
+        test = c.non_inferiority
+        mcnemar = "–" if c.mcnemar_p is None else _p(c.mcnemar_p)
+        rows.append((
+            tier.benchmark, str(c.problems), f"{100 * test.lower_bound:+.1f}", _p(test.p),
+            "yes" if test.shown else "not shown", mcnemar, f"{100 * c.smallest_difference:.1f}",
+        ))  # fmt: skip
+    margin = (
+        summary.tiers[0].comparison.non_inferiority.margin if rows and summary.tiers[0].comparison else 0.0
+    )
+    return Table(
+        f"Not less accurate, by {100 * margin:g} point(s)?",
+        ("benchmark", "n", "bound", "p", "shown", "McNemar p", "n can tell"),
+        tuple(rows),
+        "Bound: one-sided 95 % lower bound of the difference in points; shown if it lies above minus the margin. "
+        "The last column is the smallest true difference, in points, that so many problems tell from none (power 80 %).",
+    )
+
+
 def _row(tier: str, name: str, m: Metrics) -> tuple[str, ...]:
     thinking = f"{m.thinking_mean:.0f}" if m.thinking_mean is not None else "–"
     return (
@@ -87,6 +113,25 @@ def details(summary: RunSummary) -> Table:
         "Tokens are counted from generated ids. Truncated completions count at full length and, unless "
         "answered before, as wrong.",
     )  # fmt: skip
+
+
+def over_runs(summary: RunSummary) -> Table | None:
+    """Return pass@n and maj@n where problems were run more than once, else ``None``."""
+    rows = [
+        (
+            tier.benchmark,
+            name,
+            str(m.runs),
+            percent(m.accuracy),
+            percent(m.pass_at_runs),
+            percent(m.majority or 0.0),
+        )
+        for tier in summary.tiers
+        for name, m in (("base", tier.base), ("distilled", tier.distilled))
+        if m and m.pass_at_runs is not None
+    ]
+    head = ("benchmark", "model", "runs", "pass@1", "pass@n", "maj@n")
+    return Table("Over the runs of a problem", head, tuple(rows)) if rows else None
 
 
 def pruning(summary: PruneSummary, title: str = "Pruning") -> Table:
@@ -145,6 +190,10 @@ def tables(summary: RunSummary) -> list[Table]:
     found: list[Table] = []
     if summary.tiers:
         found += [before_after(summary), details(summary)]
+        if any(tier.comparison for tier in summary.tiers):
+            found.append(not_inferior(summary))
+        if several := over_runs(summary):
+            found.append(several)
     if summary.prune:
         found.append(pruning(summary.prune))
     trained = training(summary)

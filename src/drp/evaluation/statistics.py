@@ -1,0 +1,144 @@
+"""Statistics over problems: intervals, non-inferiority, pass@k, maj@k, and how many problems a claim needs.
+
+Problems are the unit: runs of one problem are not independent, so they are averaged first.
+"""
+
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from drp.records import Record
+
+RESAMPLES = 4000
+Values = "np.ndarray[Any, np.dtype[np.float64]]"
+
+
+class Interval(Record):
+    """A confidence interval, of 95 % unless said otherwise."""
+
+    low: float
+    high: float
+
+
+def mean_interval(values: "np.ndarray[Any, np.dtype[np.float64]]", seed: int = 0) -> Interval:
+    """Return the 95 % bootstrap interval of the mean over problems.
+
+    Percentiles are widened so that small samples cover as often as they say (the expanded percentile
+    interval of Hesterberg 2015): resampling alone is too narrow by about sqrt(1 - 1/n) and knows no t.
+    """
+    count = len(values)
+    if count < 2 or np.ptp(values) == 0:
+        # Nothing varies, so resampling would claim certainty: the rule of three bounds what was unseen.
+        value, slack = float(np.mean(values)), 3 / max(1, count)
+        if set(np.unique(values)) <= {0.0, 1.0}:
+            return Interval(low=max(0.0, value - slack), high=min(1.0, value + slack))
+        return Interval(low=value, high=value)
+    means = _resampled_means(values, seed)
+    tail = float(stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(low=float(low), high=float(high))
+
+
+def _resampled_means(
+    values: "np.ndarray[Any, np.dtype[np.float64]]", seed: int
+) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    rng = np.random.default_rng(seed)
+    step = max(1, 4_000_000 // len(values))  # in parts, so that 10,000 problems fit in memory
+    parts = [
+        values[rng.integers(0, len(values), (min(step, RESAMPLES - done), len(values)))].mean(axis=1)
+        for done in range(0, RESAMPLES, step)
+    ]
+    return np.concatenate(parts)
+
+
+class NonInferiority(Record):
+    """Whether the second model is not worse than the first by a margin or more."""
+
+    margin: float
+    """In points of accuracy, such as 0.01."""
+    lower_bound: float
+    """One-sided 95 % bound of second minus first."""
+    p: float
+    """Of the hypothesis that it is worse by the margin or more."""
+    shown: bool
+    """Whether that hypothesis is rejected at 5 %."""
+
+
+def non_inferiority(gain: "np.ndarray[Any, np.dtype[np.float64]]", margin: float) -> NonInferiority:
+    """Test per-problem differences (second minus first) by a paired one-sided t-test.
+
+    Where all differences are equal, nothing is known of their spread, and nothing is shown unless the rule
+    of three bounds an unseen loss within the margin.
+    """
+    count, mean = len(gain), float(np.mean(gain))
+    if count < 2 or np.ptp(gain) == 0:
+        bound = mean - 3 / max(1, count)
+        return NonInferiority(
+            margin=margin, lower_bound=bound, p=1.0 if bound <= -margin else 0.05, shown=bound > -margin
+        )
+    error = float(np.std(gain, ddof=1)) / math.sqrt(count)
+    quantile = float(stats.t.ppf(0.95, count - 1))
+    p = float(stats.t.sf((mean + margin) / error, count - 1))
+    return NonInferiority(margin=margin, lower_bound=mean - quantile * error, p=p, shown=p <= 0.05)
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return the two-sided exact p of McNemar's test: problems only one of two models got right.
+
+    For single runs; with several runs a problem, the permutation test over problems takes its place.
+    """
+    if only_first + only_second == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
+def pass_at_k(right: int, runs: int, k: int) -> float:
+    """Return the unbiased chance that one of ``k`` runs is right (Chen et al. 2021).
+
+    Raises:
+        ValueError: There are fewer than ``k`` runs.
+    """
+    if not 1 <= k <= runs:
+        raise ValueError(f"pass@{k} needs at least {k} runs, and there are {runs}")
+    return 1.0 - math.comb(runs - right, k) / math.comb(runs, k)
+
+
+def majority_right(answers: Sequence[str | None], right: Sequence[bool]) -> float:
+    """Return whether the most frequent answer is right: maj@n; a tie counts by share.
+
+    Args:
+        answers: The normalised answer of each run; ``None`` where there is none, which has no vote.
+        right: Whether each run is right.
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    if not votes:
+        return 0.0
+    most = max(votes.values())
+    leaders = [answer for answer, count in votes.items() if count == most]
+    verdict = {answer: ok for answer, ok in zip(answers, right, strict=True) if answer is not None}
+    return sum(verdict[answer] for answer in leaders) / len(leaders)
+
+
+def smallest_difference(sd: float, problems: int, power: float = 0.8) -> float:
+    """Return the smallest true difference that ``problems`` tell from none, two-sided at 5 %.
+
+    Args:
+        sd: Standard deviation over problems of the per-problem difference.
+        problems: How many problems.
+        power: The chance of finding it.
+    """
+    return float(stats.norm.ppf(0.975) + stats.norm.ppf(power)) * sd / math.sqrt(max(1, problems))
+
+
+def problems_needed(sd: float, difference: float, power: float = 0.8) -> int:
+    """Return how many problems tell a true ``difference`` from none, two-sided at 5 %."""
+    if difference <= 0:
+        raise ValueError("the difference to tell must be positive")
+    return max(2, math.ceil(((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * sd / difference) ** 2))
