@@ -85,6 +85,17 @@ def test_a_real_loss_is_called_harmless_at_most_once_in_twenty(problems: int, lo
     assert accepted / trials <= 0.05 + 0.007  # two standard errors of the simulation
 
 
+@pytest.mark.parametrize(("problems", "loss"), [(50, 0.02), (100, 0.01), (300, 0.01), (30, 0.05)])
+def test_rare_losses_are_not_overlooked(problems: int, loss: float) -> None:
+    """The two models agree but for a few problems, all of them lost: most small samples show none."""
+    rng = np.random.default_rng(10)
+    trials = 4000
+    accepted = sum(
+        non_inferiority(-(rng.random(problems) < loss).astype(float), loss).shown for _ in range(trials)
+    )
+    assert accepted / trials <= 0.05 + 0.007
+
+
 def test_no_loss_is_shown_to_be_none_with_enough_problems() -> None:
     rng = np.random.default_rng(3)
     gain = rng.choice([-1.0, 0.0, 1.0], p=[0.03, 0.93, 0.04], size=3000)

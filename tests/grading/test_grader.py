@@ -19,7 +19,7 @@ def grader() -> "Grader":  # type: ignore[misc]
         ("so \\boxed{57.0}", "57", True, "number"),
         ("\\boxed{1,000}", "1000", True, "spelling"),
         ("\\boxed{58}", "57", False, "number"),
-        ("\\boxed{0.5}", "\\frac{1}{2}", True, "math_verify"),
+        ("\\boxed{0.5}", "\\frac{1}{2}", True, "number"),
         ("\\boxed{\\dfrac12}", "\\frac{1}{2}", True, "spelling"),
         ("\\boxed{x^2+2x+1}", "(x+1)^2", True, "math_verify"),
         ("\\boxed{x+1}", "x+2", False, "math_verify"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from drp.benchmarks.files import normalise_gold, read_rows
 from drp.errors import DataError
@@ -88,14 +88,18 @@ def _texts(row: dict[str, Any], field: str | None) -> list[tuple[str, str, bool]
     """Return (thinking, answer, closed) of each completion of a row, or ``None``."""
     if field is None and isinstance(row.get("thinking"), str) and isinstance(row.get("answer"), str):
         return [(row["thinking"], row["answer"], bool(row.get("closed", True)))]
+    texts: list[str] = []
     if field is None and isinstance(row.get("resps"), list):
-        texts = [text for group in row["resps"] for text in (group if isinstance(group, list) else [group])]
+        for group in cast("list[object]", row["resps"]):
+            texts += (
+                [str(t) for t in cast("list[object]", group)] if isinstance(group, list) else [str(group)]
+            )
     else:
         text = _first(row, [field] if field else COMPLETION)
         if text is None:
             return None
-        texts = [text]
-    return [split_thinking(str(text), opened="</think>" in str(text)) for text in texts]
+        texts.append(text)
+    return [split_thinking(text, opened="</think>" in text) for text in texts]
 
 
 def _first(row: dict[str, Any], names: Any) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from drp.cli.tables import Format
     from drp.pipeline import Pipeline
     from drp.recipe import Recipe
 
@@ -216,14 +217,66 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
 
 
 @app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(help="Run folder.")],
-    second: Annotated[Path, typer.Argument(help="Run folder to compare with the first.")],
+def grade(
+    files: Annotated[
+        list[Path], typer.Argument(help="JSONL or Parquet files of completions, or lm-eval samples.")
+    ],
+    question: Annotated[str | None, typer.Option(help="Field of the question.", show_default=False)] = None,
+    gold: Annotated[str | None, typer.Option(help="Field of the gold answer.", show_default=False)] = None,
+    completion: Annotated[
+        str | None, typer.Option(help="Field of the completion.", show_default=False)
+    ] = None,
+    from_thinking: Annotated[
+        bool, typer.Option("--from-thinking", help="Read the thinking where the answer part has no answer.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the graded completions here (JSONL).", show_default=False),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv or latex.")] = "table",
 ) -> None:
-    """Compare the distilled students of two runs on the problems both were evaluated on."""
+    """Grade completions from anywhere, and sum them up: accuracy, closed and looping shares, tokens."""
+    from rich.console import Console
+
+    from drp.benchmarks.completions import Fields, read_completions
+    from drp.cli.tables import grade_traces, show
+    from drp.evaluation.metrics import measure
+    from drp.report.text import measured
+    from drp.runs.journal import write_atomically
+
+    fields = Fields(question=question, gold=gold, completion=completion)
+    graded = {
+        file: grade_traces(read_completions(file, fields), from_thinking=from_thinking) for file in files
+    }
+    rows = [(file.stem, measure(file.stem, traces)) for file, traces in graded.items()]
+    show(Console(), measured(rows, "Graded completions"), _form(form))
+    if out:
+        lines = [t.model_dump_json() + "\n" for traces in graded.values() for t in traces]
+        write_atomically(out, "".join(lines))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders or files of completions; the first is the base.")
+    ],
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv or latex.")] = "table",
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="A loss below this many points is not less accurate.")
+    ] = 1.0,
+) -> None:
+    """Compare runs, or files of completions, problem by problem with the first: accuracy, tokens, non-inferiority."""
     from drp.cli.tables import print_comparison
 
-    print_comparison(first, second)
+    if len(runs) < 2:
+        raise typer.BadParameter("name two or more run folders or files")
+    print_comparison(runs, _form(form), margin / 100)
+
+
+def _form(name: str) -> "Format":
+    if name not in ("table", "markdown", "csv", "latex"):
+        raise typer.BadParameter(f"no such format: {name}; choose table, markdown, csv or latex")
+    return name
 
 
 def main() -> None:

@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from drp.benchmarks.completions import read_completions
 from drp.errors import RunFolderError
+from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace
 from drp.report.summary import RunSummary, by_benchmark, summarise_tier, tier_order
-from drp.report.text import Table, before_after, pruning, training
+from drp.report.text import Table, as_csv, before_after, latex, markdown, not_inferior, pruning, training
 from drp.report.write import protocol_line
 from drp.runs.folder import StageFolder
 from drp.stages.estimate import Estimate
+from drp.text.answers import final_answer
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -89,25 +94,64 @@ def _dollars(amount: float | None) -> str:
     return "–" if amount is None else f"{amount:,.2f}"
 
 
-def _evaluated(run: Path) -> dict[str, list[Trace]]:
-    for name in ("evaluate/distilled", "evaluate/base"):
-        traces = StageFolder(run / name, name).records(Trace)
-        if traces:
-            return by_benchmark(traces)
-    raise RunFolderError(f"{run} has no evaluation; run `drp evaluate` on its recipe first")
+Format = Literal["table", "markdown", "csv", "latex"]
 
 
-def print_comparison(first: Path, second: Path) -> None:
-    """Print two runs' distilled students side by side.
+def show(console: Console, table: Table, form: Format) -> None:
+    """Print a table for people, or as text for a document."""
+    if form == "table":
+        print_table(console, table)
+    else:
+        typer.echo({"markdown": markdown, "csv": as_csv, "latex": latex}[form](table), nl=form == "markdown")
+
+
+def grade_traces(traces: Sequence[Trace], *, from_thinking: bool = False) -> list[Trace]:
+    """Grade what is not graded yet; from the thinking only where asked, and the answer part has no answer."""
+    graded: list[Trace] = []
+    with Grader() as grader:
+        for trace in traces:
+            if trace.correct is None:
+                text = trace.answer
+                if from_thinking and final_answer(text) is None:
+                    text = trace.thinking
+                trace = trace.model_copy(update={"correct": grader.is_correct(text, trace.gold)})
+            graded.append(trace)
+    return graded
+
+
+def load_evaluated(path: Path) -> list[Trace]:
+    """Return the graded traces of a run folder's last model, or of a file of completions.
 
     Raises:
-        RunFolderError: One of them has no evaluation, or they share no benchmark.
+        RunFolderError: The folder has no evaluation.
     """
-    one, two = _evaluated(first), _evaluated(second)
-    shared = sorted(set(one) & set(two), key=tier_order)
-    if not shared:
-        raise RunFolderError(f"{first} and {second} were evaluated on no common benchmark")
-    tiers = [summarise_tier(benchmark, one[benchmark], two[benchmark]) for benchmark in shared]
-    table = before_after(RunSummary(name="comparison", tiers=tuple(tiers)))
-    named = Table(f"{first} → {second}", table.head, table.rows, table.note)
-    print_table(Console(), named)
+    if path.is_file():
+        return grade_traces(read_completions(path))
+    for name in ("evaluate/distilled", "evaluate/base"):
+        traces = StageFolder(path / name, name).records(Trace)
+        if traces:
+            return traces
+    raise RunFolderError(f"{path} has no evaluation; run `drp evaluate` on its recipe first")
+
+
+def print_comparison(paths: Sequence[Path], form: Format, margin: float) -> None:
+    """Print runs or files of completions against the first of them.
+
+    Raises:
+        RunFolderError: One has no evaluation, or shares no benchmark with the first.
+    """
+    console = Console()
+    first, one = paths[0], by_benchmark(load_evaluated(paths[0]))
+    for second in paths[1:]:
+        two = by_benchmark(load_evaluated(second))
+        if len(one) == len(two) == 1 and first.is_file() and second.is_file():
+            two = dict(zip(one, two.values(), strict=True))  # files are named as they like
+        shared = sorted(set(one) & set(two), key=tier_order)
+        if not shared:
+            raise RunFolderError(f"{first} and {second} were evaluated on no common benchmark")
+        tiers = [summarise_tier(b, one[b], two[b], margin) for b in shared]
+        summary = RunSummary(name="comparison", tiers=tuple(tiers))
+        for table in (before_after(summary), not_inferior(summary)):
+            show(
+                console, Table(f"{first} → {second}: {table.title}", table.head, table.rows, table.note), form
+            )

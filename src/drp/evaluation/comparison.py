@@ -37,10 +37,10 @@ class Comparison(Record):
     accuracy_difference_interval: Interval
     accuracy_p: float
     """Two-sided paired permutation test over problems."""
-    tokens_ratio: float
-    """Mean tokens of the second over those of the first."""
-    tokens_ratio_interval: Interval
-    tokens_p: float
+    tokens_ratio: float | None
+    """Mean tokens of the second over those of the first; ``None`` where tokens were not counted."""
+    tokens_ratio_interval: Interval | None
+    tokens_p: float | None
     only_first_right: int
     """Problems on which the first model was right more often."""
     only_second_right: int
@@ -96,8 +96,7 @@ def compare(
     pick_two = [two.ids.index(i) for i in shared]
     gain = two.correct[pick_two] - one.correct[pick_one]
     before, after = one.tokens[pick_one], two.tokens[pick_two]
-    if not before.any():
-        raise DataError(f"{benchmark}: the first run has no token counts")
+    counted = bool(before.any() and after.any())
     only_first, only_second = int((gain < 0).sum()), int((gain > 0).sum())
     single = set(np.unique(gain)) <= {-1.0, 0.0, 1.0} and one.runs == two.runs == 1
     return Comparison(
@@ -106,9 +105,9 @@ def compare(
         accuracy_difference=float(gain.mean()),
         accuracy_difference_interval=mean_interval(gain),
         accuracy_p=_p_value(gain, 1),
-        tokens_ratio=float(after.mean() / before.mean()),
-        tokens_ratio_interval=_ratio_interval(before, after),
-        tokens_p=_p_value(after - before, 2),
+        tokens_ratio=float(after.mean() / before.mean()) if counted else None,
+        tokens_ratio_interval=_ratio_interval(before, after) if counted else None,
+        tokens_p=_p_value(after - before, 2) if counted else None,
         only_first_right=only_first,
         only_second_right=only_second,
         mcnemar_p=mcnemar_p(only_first, only_second) if single else None,

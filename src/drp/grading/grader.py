@@ -8,11 +8,11 @@ import sys
 import threading
 from typing import Literal, Self
 
+from drp.grading.forms import bare, choice, number, parts, same_spelling
 from drp.records import Record
-from drp.text.answers import final_answer, normalise
-from drp.text.numbers import parse_number
+from drp.text.answers import final_answer
 
-How = Literal["missing", "spelling", "number", "math_verify", "time_limit"]
+How = Literal["missing", "spelling", "choice", "number", "parts", "math_verify", "time_limit"]
 
 
 class Grade(Record):
@@ -40,15 +40,43 @@ class Grader:
 
     def compare(self, extracted: str, gold: str) -> Grade:
         """Compare two final answers."""
-        ours, theirs = normalise(extracted), normalise(gold)
-        if ours == theirs:
-            return Grade(correct=True, extracted=extracted, how="spelling")
-        value, wanted = parse_number(ours), parse_number(theirs)
-        if value is not None and wanted is not None:
-            return Grade(correct=value == wanted, extracted=extracted, how="number")
-        verdict = self._math_verify(extracted, gold)
+        quick = self._quick(extracted, gold)
+        if quick is not None:
+            correct, how = quick
+            return Grade(correct=correct, extracted=extracted, how=how)
+        verdict = self._math_verify(bare(extracted), bare(gold))
         how: How = "time_limit" if verdict is None else "math_verify"
         return Grade(correct=bool(verdict), extracted=extracted, how=how)
+
+    def _quick(self, extracted: str, gold: str) -> tuple[bool, How] | None:
+        """Decide without computer algebra where that is safe; ``None`` leaves it to math-verify."""
+        if same_spelling(extracted, gold):
+            return True, "spelling"
+        wanted_choice = choice(gold)
+        if wanted_choice is not None:
+            return choice(extracted) == wanted_choice, "choice"
+        value, wanted = number(extracted), number(gold)
+        if value is not None and wanted is not None:
+            return value == wanted, "number"
+        ours, theirs = parts(extracted), parts(gold)
+        if theirs is None:
+            return None
+        if ours is None or len(ours[1]) != len(theirs[1]) or (ours[0], ours[2]) != (theirs[0], theirs[2]):
+            # Several values are not one; a tuple is no interval. Other spellings of sets are left to algebra.
+            listed = ours is not None and len(ours[1]) != len(theirs[1])
+            return (False, "parts") if listed else None
+        if theirs[0] == "{":
+            return self._same_members(ours[1], theirs[1]), "parts"
+        return all(self.compare(a, b).correct for a, b in zip(ours[1], theirs[1], strict=True)), "parts"
+
+    def _same_members(self, ours: list[str], theirs: list[str]) -> bool:
+        left = list(theirs)
+        for member in ours:
+            found = next((i for i, other in enumerate(left) if self.compare(member, other).correct), None)
+            if found is None:
+                return False
+            del left[found]
+        return True
 
     def is_correct(self, text: str, gold: str) -> bool:
         """Return only the verdict; the shape that checks ask for."""

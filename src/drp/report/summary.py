@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from drp.engines.budget import Spend
-from drp.evaluation.comparison import Comparison, compare
+from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
@@ -133,13 +133,15 @@ def tier_order(name: str) -> tuple[int, str]:
     return (tiers.index(name) if name in tiers else len(tiers), name)
 
 
-def summarise_tier(benchmark: str, before: Sequence[Trace], after: Sequence[Trace] | None) -> TierSummary:
+def summarise_tier(
+    benchmark: str, before: Sequence[Trace], after: Sequence[Trace] | None, margin: float = MARGIN
+) -> TierSummary:
     """Compare two models on the completions both have on file, so that no figure has another n."""
     if not after:
         return TierSummary(benchmark=benchmark, base=measure(benchmark, before))
     shared = {t.id for t in before} & {t.id for t in after}
     one, two = ([t for t in traces if t.id in shared] for traces in (before, after))
-    comparison = compare(benchmark, one, two)
+    comparison = compare(benchmark, one, two, margin)
     return TierSummary(
         benchmark=benchmark,
         base=measure(benchmark, one),

@@ -1,5 +1,7 @@
 """Numbers and tables as text, shared by the terminal, Markdown and HTML."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,12 +48,13 @@ def before_after(summary: RunSummary) -> Table:
         base, after, c = tier.base, tier.distilled, tier.comparison
         accuracy = _pair(f"{100 * base.accuracy:.1f}", f"{100 * after.accuracy:.1f}" if after else None)
         tokens = _pair(f"{base.tokens_mean:.0f}", f"{after.tokens_mean:.0f}" if after else None)
+        tokens = tokens if base.tokens_mean else "–"
         row = (tier.benchmark, str(base.problems), accuracy)
         if c is None:
             rows.append((*row, "–", "–", "–", tokens, "–"))
             continue
         points, interval = f"{100 * c.accuracy_difference:+.1f}", bracket(c.accuracy_difference_interval, 100)
-        change = f"{100 * (c.tokens_ratio - 1):+.0f} %"
+        change = "–" if c.tokens_ratio is None else f"{100 * (c.tokens_ratio - 1):+.0f} %"
         rows.append((*row, points, interval, _p(c.accuracy_p), tokens, change))
     return Table(
         "Before and after",
@@ -113,6 +116,24 @@ def details(summary: RunSummary) -> Table:
         "Tokens are counted from generated ids. Truncated completions count at full length and, unless "
         "answered before, as wrong.",
     )  # fmt: skip
+
+
+def measured(rows: Sequence[tuple[str, Metrics]], title: str) -> Table:
+    """Return the figures of single models, one a row."""
+    cells = [
+        (
+            name, str(m.problems), str(m.runs), f"{100 * m.accuracy:.1f}", bracket(m.accuracy_interval, 100),
+            f"{m.tokens_mean:.0f}" if m.tokens_mean else "–", percent(1 - m.unclosed), percent(m.looping),
+        )
+        for name, m in rows
+    ]  # fmt: skip
+    head = ("file", "n", "runs", "pass@1", "95 % CI", "tokens", "closed", "loops")
+    return Table(
+        title,
+        head,
+        tuple(cells),
+        "Answers are read from the answer part only; unclosed thinking counts as wrong.",
+    )
 
 
 def over_runs(summary: RunSummary) -> Table | None:
@@ -209,6 +230,29 @@ def markdown(table: Table) -> str:
     body = [line(table.head), line(["---"] * len(table.head)), *map(line, table.rows)]
     note = f"\n\n{table.note}" if table.note else ""
     return f"## {table.title}\n\n" + "\n".join(body) + note
+
+
+def as_csv(table: Table) -> str:
+    """Return a table as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([table.head, *table.rows])
+    return out.getvalue()
+
+
+_LATEX = str.maketrans(
+    {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "→": r"$\to$", "–": "--", "×": r"$\times$"}
+)
+
+
+def latex(table: Table) -> str:
+    """Return a table as a LaTeX tabular with booktabs rules."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+
+    columns = "l" + "r" * (len(table.head) - 1)
+    body = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(table.head), r"\midrule"]
+    return "\n".join([*body, *map(line, table.rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def _counts(counts: dict[str, int], strip: str = "") -> str:

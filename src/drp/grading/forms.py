@@ -1,0 +1,103 @@
+"""Forms of answers that can be compared without computer algebra: numbers with units, lists, choices."""
+
+import re
+from fractions import Fraction
+
+from drp.text.answers import normalise
+from drp.text.numbers import parse_number
+
+_MONEY = re.compile(
+    r"^[-+]?\s*(?:\\?\$|USD|US\$|€|£|¥)\s*|\s*(?:dollars?|cents?|euros?|USD|€|£)$", re.IGNORECASE
+)
+_UNIT = r"(?:[a-zA-Zµμ°]+\.?(?:\^?\{?-?[123]\}?|[²³])?)"
+_WORDS = re.compile(
+    rf"^(?P<number>[-+]?[\d.,\s{{}}/]*\d|[-+]?\\d?frac\{{-?\d+\}}\{{\d+\}})\s*(?:\\,|\\ |~|-)?\s*"
+    rf"(?:{_UNIT}(?:[\s/·*-]|\\cdot|\bper\b)*)+$"
+)
+_SPACED = re.compile(r"(?<=\d)(?:\s|\\,|\\!|\{,\}|\\ |\u202f|\u00a0|,)(?=\d{3}(?!\d))")
+_ASSIGNED = re.compile(r"^\\?[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?\s*=\s*(?P<value>[^=]+)$")
+_FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{([-+]?\d+)\}\{([-+]?\d+)\}$")
+_MIXED = re.compile(r"^([-+]?)(\d+)\s*\\[dt]?frac\{(\d+)\}\{(\d+)\}$")
+_SCIENTIFIC = re.compile(r"^([-+]?[\d.]+)(?:\\times|\\cdot|×|\*)10\^\{?([-+]?\d{1,3})\}?$")
+_CHOICE = re.compile(r"^\(?([A-Ja-j])\)?\.?$")
+_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{([^{}]*)\}")
+PAIRS = {"(": ")", "[": "]", "{": "}"}
+
+
+def bare(text: str) -> str:
+    """Return an answer without mark-up, a variable it is assigned to, or a closing full stop."""
+    text = text.strip().strip("$").strip().rstrip(".").strip()
+    text = re.sub(r"^\\[(\[]|\\[)\]]$", "", text).strip()
+    text = re.sub(r"^\*\*|\*\*$", "", text).strip()
+    text = re.sub(r"\s+\^", "^", _TEXT.sub(r" \1 ", text)).strip()
+    text = re.sub(r"\\(?:left|right|displaystyle|!|;|:|quad)\b", "", text).replace("−", "-")
+    match = _ASSIGNED.match(text)
+    return match["value"].strip() if match else text
+
+
+def number(text: str) -> Fraction | None:
+    """Return the value of an answer that is one number: money, units, percent and separators are dropped.
+
+    A percentage counts as the number before the sign: gold answers leave the sign away.
+    """
+    text = bare(text)
+    text = re.sub(r"\^\s*\{?\\circ\}?|\\degree|°", "", text).strip()
+    text = re.sub(r"\s*\\?%$|\s*percent$", "", text).strip()
+    text = _MONEY.sub(lambda m: "-" if m.group().strip().startswith("-") else "", text).strip()
+    words = _WORDS.match(text)
+    if words:
+        text = words["number"].strip()
+    text = _SPACED.sub("", text).strip().rstrip("/")
+    value = parse_number(text)
+    if value is not None:
+        return value
+    tight = text.replace(" ", "")
+    if match := _FRACTION.match(tight):
+        below = int(match[3])
+        return None if below == 0 else (-1 if match[1] == "-" else 1) * Fraction(int(match[2]), below)
+    if (match := _MIXED.match(text)) and int(match[4]):
+        return (-1 if match[1] == "-" else 1) * (int(match[2]) + Fraction(int(match[3]), int(match[4])))
+    if match := _SCIENTIFIC.match(tight):
+        factor = parse_number(match[1])
+        return None if factor is None else factor * Fraction(10) ** int(match[2])
+    return None
+
+
+def choice(text: str) -> str | None:
+    """Return the letter of a multiple-choice answer, or ``None``."""
+    match = _CHOICE.match(bare(text))
+    return match[1].upper() if match else None
+
+
+def parts(text: str) -> tuple[str, list[str], str] | None:
+    """Return bracket, members and bracket of a tuple, an interval or a set, or ``None``.
+
+    A bare list without brackets counts as a set.
+    """
+    text = bare(text).replace("\\{", "{").replace("\\}", "}")
+    if len(text) > 2 and text[0] in PAIRS and text[-1] in ")]}":
+        opening, inside, closing = text[0], text[1:-1], text[-1]
+    else:
+        opening, inside, closing = "{", text, "}"
+    members: list[str] = []
+    depth, start = 0, 0
+    for index, sign in enumerate(inside):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(sign, 0)
+        if depth < 0:
+            return None
+        if sign == "," and depth == 0 and not re.match(r"\d{3}(?!\d)", inside[index + 1 :]):
+            members.append(inside[start:index])
+            start = index + 1
+    members.append(inside[start:])
+    members = [re.sub(r"^\s*and\b", "", m).strip() for m in members]
+    if len(members) < 2 or not all(members):
+        return None
+    return opening, members, closing
+
+
+def same_spelling(one: str, two: str) -> bool:
+    """Return whether two answers are the same but for mark-up, spacing and case of words."""
+    left, right = normalise(bare(one)), normalise(bare(two))
+    if left == right:
+        return True
+    return left.isalpha() and right.isalpha() and len(left) > 1 and left.lower() == right.lower()

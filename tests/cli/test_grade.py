@@ -1,0 +1,95 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drp.benchmarks.completions import Fields, read_completions
+from drp.errors import DataError
+
+
+def drp(*arguments: str) -> tuple[int, str]:
+    call = [sys.executable, "-c", "from drp.cli.app import main; main()", *arguments]
+    done = subprocess.run(
+        call, capture_output=True, text=True, timeout=120, env={"PATH": "/usr/bin:/bin", "COLUMNS": "110"}
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def test_completions_of_any_shape_are_graded(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": "1+1?", "gold": "2", "completion": "<think>\nhm, \\boxed{3}\n</think>\n\n\\boxed{2}"},
+        {"question": "1+1?", "gold": "2", "completion": "<think>\nso \\boxed{2}"},  # never closed: no answer
+        {"question": "2+2?", "gold": "#### 4", "thinking": "t", "answer": "The answer is 4.", "closed": True},
+    ]
+    file = write(tmp_path / "mine.jsonl", rows)
+    out = tmp_path / "graded.jsonl"
+    code, said = drp("grade", str(file), "--out", str(out))
+    assert code == 0 and "75.0" in said, said  # (1/2 + 1) / 2
+    graded = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [g["correct"] for g in graded] == [True, False, True] and [g["sample"] for g in graded] == [
+        0,
+        1,
+        0,
+    ]
+    code, said = drp("grade", str(file), "--from-thinking", "--format", "csv")
+    assert code == 0 and "mine,2,2,100.0" in said
+    again = read_completions(out)
+    assert [t.correct for t in again] == [None] * 3  # graded anew, under the same names
+
+
+def test_lm_eval_samples_are_read(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"doc_id": 0, "doc": {"question": "3*4?", "answer": "#### 12"}, "target": "12", "resps": [["so \\boxed{12}"]],
+         "filtered_resps": ["12"], "exact_match": 1.0},
+        {"doc_id": 1, "doc": {"problem": "5*5?", "answer": "25"}, "target": "25", "resps": [["\\boxed{24}", "\\boxed{25}"]]},
+    ]  # fmt: skip
+    traces = read_completions(write(tmp_path / "samples.jsonl", rows))
+    assert [(t.question, t.gold, t.sample) for t in traces] == [
+        ("3*4?", "12", 0),
+        ("5*5?", "25", 0),
+        ("5*5?", "25", 1),
+    ]
+    code, said = drp("grade", str(tmp_path / "samples.jsonl"), "--format", "markdown")
+    assert code == 0 and "| samples | 2 | 2 | 75.0 |" in said
+
+
+def test_files_are_compared_problem_by_problem(tmp_path: Path) -> None:
+    def rows(right: int) -> list[dict[str, object]]:
+        return [
+            {
+                "question": f"q{i}",
+                "gold": "1",
+                "completion": f"\\boxed{{{1 if i < right else 0}}}",
+                "completion_tokens": 10 + right,
+            }
+            for i in range(60)
+        ]
+
+    one, two = write(tmp_path / "a.jsonl", rows(30)), write(tmp_path / "b.jsonl", rows(45))
+    code, said = drp("compare", str(one), str(two), "--margin", "2", "--format", "csv")
+    assert code == 0 and "a,60,50.0 → 75.0,+25.0" in said and "40 → 55" in said, said
+    assert "<0.001" in said
+    code, said = drp("compare", str(one), str(two), "--format", "latex")
+    assert code == 0 and r"\begin{tabular}" in said and r"$\to$" in said
+    code, said = drp("compare", str(one))
+    assert code != 0 and "two or more" in said
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.jsonl", [{"q": "1?", "label": "1", "text": "\\boxed{1}"}])
+    with pytest.raises(DataError, match="name its field with --gold"):
+        read_completions(file)
+    with pytest.raises(DataError, match="name its field with --completion"):
+        read_completions(file, Fields(gold="label"))
+    (trace,) = read_completions(file, Fields(question="q", gold="label", completion="text"))
+    assert (trace.question, trace.gold, trace.answer) == ("1?", "1", "\\boxed{1}")
+    (tmp_path / "e.jsonl").write_text("")
+    with pytest.raises(DataError, match="holds no completions"):
+        read_completions(tmp_path / "e.jsonl")

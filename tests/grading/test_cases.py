@@ -1,0 +1,140 @@
+"""Hand-checked verdicts, by kind of answer, with the decision where one had to be made."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from drp.grading.grader import Grader
+from drp.text.answers import final_answer
+
+RIGHT: dict[str, list[tuple[str, str]]] = {
+    "plain numbers": [
+        ("72", "72"), ("72.0", "72"), ("72.00", "72"), ("+72", "72"), ("-5", "-5"), ("−5", "-5"), ("0.50", "0.5"),
+        (".5", "0.5"), ("007", "7"), ("3.", "3"), ("$72$", "72"), ("\\(72\\)", "72"), ("**72**", "72"),
+        ("1e", "1e"), ("0", "0"), ("-0", "0"), ("100", "100.0"),
+    ],
+    # A separator is never part of a value, whatever sign is used for it.
+    "separators": [
+        ("1,000", "1000"), ("1 000 000", "1000000"), ("1{,}000", "1000"), ("1\\,000", "1000"), ("1,\\!000", "1000"),
+        ("12,345.67", "12345.67"), ("1\u202f000", "1000"), ("$1,250", "1250"), ("\\$99,\\!076.92", "99076.92"),
+    ],
+    # Gold answers leave units away; so an answer with a unit is its number.
+    "units": [
+        ("72 clips", "72"), ("72\\text{ clips}", "72"), ("72 \\text{ cm}", "72"), ("72\\ \\text{cm}^2", "72"),
+        ("5 km/h", "5"), ("5 miles per hour", "5"), ("5\\,\\text{m/s}", "5"), ("8 pieces", "8"), ("16 years old", "16"),
+        ("45^\\circ", "45"), ("45°", "45"), ("45^{\\circ}", "45"), ("45 degrees", "45"), ("3.5 hours", "3.5"),
+        ("\\frac{1}{2} \\text{ cup}", "\\frac{1}{2}"), ("20 kg", "20"), ("12 square units", "12"),
+        ("36\\text{ square meters}", "36"), ("7 \\mathrm{~days}", "7"), ("10 apples.", "10"),
+    ],
+    "money": [
+        ("$18", "18"), ("\\$18", "18"), ("$18.00", "18"), ("18 dollars", "18"), ("18 dollar", "18"), ("\\$18 dollars", "18"),
+        ("18 cents", "18"), ("€18", "18"), ("£18", "18"), ("18 USD", "18"), ("\\$3,000", "3000"), ("-\\$5", "-5"),
+    ],
+    # A percentage is the number before the sign: that is how gold answers are written.
+    "percent": [
+        ("50%", "50"), ("50\\%", "50"), ("50 percent", "50"), ("50\\%", "50%"), ("12.5%", "12.5"), ("50", "50\\%"),
+    ],
+    "fractions": [
+        ("\\frac{1}{2}", "\\dfrac{1}{2}"), ("\\tfrac{1}{2}", "\\frac{1}{2}"), ("1/2", "\\frac{1}{2}"), ("0.5", "\\frac{1}{2}"),
+        ("\\frac12", "\\frac{1}{2}"), ("\\frac{2}{4}", "\\frac{1}{2}"), ("-\\frac{3}{4}", "-0.75"), ("\\frac{-3}{4}", "-\\frac{3}{4}"),
+        ("3/4", "0.75"), ("2\\frac{1}{2}", "2.5"), ("1\\frac{3}{4}", "\\frac{7}{4}"), ("\\frac{10}{5}", "2"), ("6/3", "2"),
+        ("\\frac{1}{3}", "1/3"),
+    ],
+    "powers of ten": [
+        ("1.5 \\times 10^3", "1500"), ("2\\cdot10^{6}", "2000000"), ("3 \\times 10^{-2}", "0.03"), ("1.5\\times10^3", "1,500"),
+    ],
+    "assigned to a variable": [
+        ("x = 5", "5"), ("x=5", "5"), ("n = 1,000", "1000"), ("\\theta = 45^\\circ", "45"), ("y=\\frac{1}{2}", "0.5"),
+        ("x_1 = 3", "3"),
+    ],
+    "choices": [
+        ("B", "B"), ("(B)", "B"), ("\\text{B}", "B"), ("\\text{(B)}", "B"), ("b", "B"), ("B.", "B"), ("**B**", "B"),
+        ("C", "\\text{(C)}"),
+    ],
+    "words": [
+        ("Sunday", "\\text{Sunday}"), ("sunday", "Sunday"), ("\\text{east}", "east"), ("\\textbf{Yes}", "yes"),
+        ("\\text{ odd }", "odd"), ("Evelyn", "\\text{Evelyn}"),
+    ],
+    "tuples and intervals": [
+        ("(1,2)", "(1, 2)"), ("\\left(1,2\\right)", "(1,2)"), ("(3, \\frac{\\pi}{2})", "\\left( 3, \\frac{\\pi}{2} \\right)"),
+        ("(0.5, 2)", "(\\frac{1}{2},2)"), ("[0,1)", "[0, 1)"), ("(-\\infty, 3]", "(-\\infty,3]"), ("(2,-1,0)", "(2, -1, 0)"),
+        ("(1,000, 2)", "(1000,2)"),
+    ],
+    # The order of a set does not count, nor do its braces.
+    "sets": [
+        ("1, 2", "2,1"), ("\\{1,2\\}", "\\{2,1\\}"), ("1, 2, 3", "3,2,1"), ("1 and 2", "1 and 2"), ("-1, 1", "1,-1"),
+        ("1,-2", "-2, 1"), ("2, and 3", "3, 2"), ("\\frac{1}{2}, 3", "3, 0.5"),
+    ],
+    "algebra": [
+        ("x^2+2x+1", "(x+1)^2"), ("2x+3", "3+2x"), ("\\sqrt{12}", "2\\sqrt{3}"), ("\\sqrt{2}/2", "\\frac{\\sqrt{2}}{2}"),
+        ("\\frac{1}{\\sqrt{2}}", "\\frac{\\sqrt{2}}{2}"), ("2\\pi", "2 \\pi"), ("\\frac{\\pi}{2}", "\\pi/2"),
+        ("3\\sqrt{5}", "3 \\sqrt 5"), ("x(x+1)", "x^2+x"), ("2^{10}", "1024"), ("5!", "120"),
+        ("\\binom{5}{2}", "10"), ("\\sqrt{16}", "4"), ("\\frac{a+b}{2}", "\\frac{b+a}{2}"), ("1+2i", "2i+1"),
+        ("\\log_2 8", "3"), ("10\\sqrt{2}", "\\sqrt{200}"), ("\\cos 0", "1"),
+    ],
+}  # fmt: skip
+
+WRONG: dict[str, list[tuple[str, str]]] = {
+    "numbers": [
+        ("73", "72"), ("-72", "72"), ("7.2", "72"), ("72.01", "72"), ("720", "72"), ("27", "72"), ("0", "72"), ("1", "-1"),
+        # Rounding is not the answer unless the question asks for it, and then gold is rounded too.
+        ("33.33", "\\frac{100}{3}"), ("0.333", "\\frac{1}{3}"), ("3.14", "\\pi"), ("106.12", "106"), ("99076.92", "95200"),
+    ],
+    "separators": [("1,000", "1"), ("1.000", "1000"), ("10,00", "1000"), ("1 000", "1")],
+    # A percentage is not the fraction it stands for: gold 0.5 to "what percent" is another answer than 50.
+    "percent": [("50%", "0.5"), ("0.5", "50%"), ("5%", "50"), ("0.5%", "50")],
+    "units and money": [("72 clips", "73"), ("\\$18", "19"), ("18.50", "18"), ("45^\\circ", "44"), ("3 hours", "180")],
+    # A clock time is no number.
+    "times": [("2:00", "2"), ("2:30", "230")],
+    "fractions": [("\\frac{1}{2}", "2"), ("\\frac{1}{2}", "\\frac{2}{1}"), ("1/2", "12"), ("2\\frac{1}{2}", "1"), ("\\frac{1}{0}", "0")],
+    "choices": [("A", "B"), ("(A)", "B"), ("AB", "B"), ("2", "B"), ("the second", "B")],
+    "words": [("Monday", "Sunday"), ("no", "yes"), ("5", "five"), ("odd", "even")],
+    # A tuple is ordered, an interval has ends, and several values are not one of them.
+    "tuples, intervals and sets": [
+        ("(2,1)", "(1,2)"), ("(1,2)", "(1,2,3)"), ("(1,2)", "[1,2]"), ("[0,1)", "(0,1]"), ("1", "1,2"), ("1,2", "1"),
+        ("1,2,3", "1,2"), ("\\{1,2\\}", "\\{1,3\\}"), ("1,1", "1,2"), ("(1,2)", "3"), ("3", "(1,2)"), ("12", "1,2"),
+    ],
+    "algebra": [
+        ("x+1", "x+2"), ("x^2", "2x"), ("\\sqrt{2}", "2"), ("2\\pi", "\\pi"), ("(x+1)^2", "x^2+1"), ("x", "y"), ("i", "-1"),
+        ("\\sqrt{3}", "1.732"), ("5!", "5"), ("2^{10}", "20"), ("\\frac{a}{b}", "\\frac{b}{a}"), ("x=5", "y+5"),
+    ],
+    "nothing": [("", "5"), ("?", "5"), ("\\text{none}", "5"), ("undefined", "0"), ("\\infty", "0"), ("N/A", "1")],
+}  # fmt: skip
+
+EXTRACTED: list[tuple[str, str | None]] = [
+    ("so \\boxed{5}", "5"), ("\\boxed{4} no, \\boxed{5}", "5"), ("\\boxed{\\frac{1}{2}} as said.", "\\frac{1}{2}"),
+    ("\\boxed{\\text{(B)} 5}", "\\text{(B)} 5"), ("\\fbox{3} and \\boxed{5", "3"), ("\\boxed{{5}}", "{5}"), ("\\boxed {5}", "5"),
+    ("9 * 5 = 45\n#### 45", "45"), ("#### 1,000", "1,000"), ("The answer is 72.", "72"), ("**Answer:** 72", "72"),
+    ("Final answer: $\\frac{1}{2}$", "\\frac{1}{2}"), ("The answer is 3.5.", "3.5"), ("The final answer is: **12**", "12"),
+    ("**Answer:** Anne is 8 years old.", "8"), ("**Answer:** Jordan would earn \\$140 in one week.", "140"),
+    ("Terry spends **\\$75.00** on yogurt over 30 days.", "75.00"), ("Terry spends $75.00 on yogurt over 30 days.", "75.00"),
+    ("48 / 6 = 8\n\nTracy obtained 8 pieces of wire, each 6 inches long.", "8"),
+    ("So 24 / 4 = 6.\n\nSolo needs 6 pages per day for the next 4 days.", "6"),
+    ("It takes 7 hours.", "7"), ("They have 3 and 4.", "4"), ("no number here", None), ("", None),
+    ("First 5.\nThen 6.\n\nDone.", "6"), ("The value is -3", "-3"), ("We get 1,234 in all.", "1,234"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[Grader]:
+    with Grader(time_limit_s=5) as made:
+        yield made
+
+
+def flat(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, str]]:
+    return [(kind, answer, gold) for kind, rows in table.items() for answer, gold in rows]
+
+
+@pytest.mark.parametrize(("kind", "answer", "gold"), flat(RIGHT))
+def test_right(grader: Grader, kind: str, answer: str, gold: str) -> None:
+    assert grader.compare(answer, gold).correct, (kind, grader.compare(answer, gold))
+
+
+@pytest.mark.parametrize(("kind", "answer", "gold"), flat(WRONG))
+def test_wrong(grader: Grader, kind: str, answer: str, gold: str) -> None:
+    assert not grader.compare(answer, gold).correct, (kind, grader.compare(answer, gold))
+
+
+@pytest.mark.parametrize(("text", "answer"), EXTRACTED)
+def test_extraction(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
