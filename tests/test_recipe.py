@@ -94,3 +94,28 @@ def test_every_field_is_documented() -> None:
                 if isinstance(here, ast.AnnAssign) and cls.name != "Recipe":
                     documented = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
                     assert documented, f"{cls.name}.{ast.unparse(here.target)} has no doc"
+
+
+def test_protocols_fill_what_a_recipe_leaves_out() -> None:
+    recipe = load_recipe(None, ["evaluate.protocol=recommended"])
+    assert recipe.evaluate.sampling.max_new_tokens == 32_768 and recipe.evaluate.runs == 5
+    assert recipe.prompt.template.endswith("\\boxed{}.") and "{question}" in recipe.prompt.template
+    mixed = load_recipe(
+        None,
+        [
+            "evaluate.protocol=greedy",
+            "evaluate.runs=2",
+            "evaluate.sampling.max_new_tokens=900",
+            'prompt.template="Q: {question}"',
+        ],
+    )
+    assert mixed.evaluate.sampling.temperature == 0 and mixed.evaluate.sampling.max_new_tokens == 900
+    assert mixed.evaluate.runs == 2 and mixed.prompt.template == "Q: {question}"
+    paper = load_recipe(None, ["evaluate.protocol=paper"])
+    assert (paper.evaluate.sampling.max_new_tokens, paper.evaluate.runs, paper.prompt.template) == (
+        12_000,
+        5,
+        "{question}",
+    )
+    with pytest.raises(RecipeError, match="protocol"):
+        load_recipe(None, ["evaluate.protocol=papr"])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from drp.benchmarks.public import PUBLIC
 from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.base import Engine
 from drp.engines.identity import model_identity, resolve_model
@@ -281,7 +282,10 @@ def estimate_costs(
 
 
 def _how_many(problems: ProblemSet, limit: int | None) -> int:
-    """Return how many problems a set has; its `count` where the file is not here yet."""
+    """Return how many problems a set has, without fetching it; its `count` where the file is not here yet."""
+    public = PUBLIC.get(problems.benchmark)
+    if problems.path is None and problems.hub is None and public and problems.split in public.sizes:
+        return min(public.sizes[problems.split], problems.count or 10**9, limit or 10**9)
     try:
         return len(load_problems(problems, limit))
     except DataError:

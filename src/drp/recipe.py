@@ -164,9 +164,33 @@ def defining_pruning(settings: PruneSettings) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in unused}
 
 
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    # What R1's makers recommend: sampling, a directive to box the answer, no system prompt, room to finish.
+    "recommended": {
+        "sampling": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32_768}, "runs": 5,
+        "template": "{question}\nPlease reason step by step, and put your final answer within \\boxed{}.",
+    },
+    # The paper's: zero-shot, five runs, cut off at 12,000 tokens.
+    "paper": {
+        "sampling": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 12_000}, "runs": 5,
+        "template": "{question}",
+    },
+    # One run without chance; R1-like models tend to loop under it.
+    "greedy": {
+        "sampling": {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": 12_000}, "runs": 1,
+        "template": "{question}\nPlease reason step by step, and put your final answer within \\boxed{}.",
+    },
+}  # fmt: skip
+"""Named evaluation protocols; whatever a recipe gives itself wins over them."""
+
+
 class EvaluateSettings(Record):
     """Stage evaluate: the student before and after, on the same problems."""
 
+    protocol: Literal["recommended", "paper", "greedy"] | None = Field(
+        default=None, json_schema_extra=EXECUTION
+    )
+    """Fills `sampling`, `runs` and `prompt.template` where the recipe leaves them out."""
     engine: Literal["transformers"] = "transformers"
     """What runs the models."""
     benchmarks: tuple[ProblemSet, ...] = Field(
@@ -184,6 +208,25 @@ class EvaluateSettings(Record):
     """Requests decoded together."""
 
 
+def _filled(data: object) -> object:
+    """Return a recipe's data with what its protocol says where it says nothing itself."""
+    if not isinstance(data, dict):
+        return data
+    fields = cast("dict[str, Any]", data)
+    evaluate = fields.get("evaluate")
+    name = cast("dict[str, Any]", evaluate).get("protocol") if isinstance(evaluate, dict) else None
+    protocol = PROTOCOLS.get(name) if isinstance(name, str) else None
+    if protocol is None:
+        return fields
+    given, sampling = cast("dict[str, Any]", evaluate), cast("dict[str, Any]", evaluate).get("sampling", {})
+    if isinstance(sampling, dict):  # anything else is refused by its own type
+        given = {**given, "sampling": {**protocol["sampling"], **cast("dict[str, Any]", sampling)}}
+    prompt: object = fields.get("prompt", {})
+    if isinstance(prompt, dict):
+        prompt = {"template": protocol["template"], **cast("dict[str, Any]", prompt)}
+    return {**fields, "evaluate": {"runs": protocol["runs"], **given}, "prompt": prompt}
+
+
 class Recipe(Record):
     """A whole run."""
 
@@ -199,6 +242,11 @@ class Recipe(Record):
     prune: PruneSettings = PruneSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol(cls, data: object) -> object:
+        return _filled(data)
 
 
 def defining(settings: BaseModel) -> dict[str, Any]:

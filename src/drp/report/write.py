@@ -35,9 +35,12 @@ def protocol_line(summary: RunSummary) -> str:
         return "No evaluation yet."
     sampling = settings["sampling"]
     runs = max((tier.base.runs for tier in summary.tiers), default=1)
+    prompt: Any = summary.protocol.get("prompt") or {}
+    template = str(prompt.get("template", "{question}"))
+    asked = "" if template == "{question}" else f" with the template {template!r}"
     return (
         f"Protocol: {runs} run{'s' if runs > 1 else ''} a problem, temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
-        f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template."
+        f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template{asked}."
     )
 
 
