@@ -41,18 +41,7 @@ class WholeTeacher(LlmTeacher):
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self.protocol = protocol
 
-    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
-        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
-        return await self._shorten(trace, units, self.session(candidate), None, ())
-
-    async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
-    ) -> Proposal | None:
-        """Shorten once more, told what was wrong."""
-        again = await self._shorten(trace, units, self.session(0), proposal.script, complaints)
-        return again.model_copy(update={"usage": proposal.usage | again.usage})
-
-    async def _shorten(
+    async def propose(
         self,
         trace: Trace,
         units: Sequence[str],
@@ -60,6 +49,7 @@ class WholeTeacher(LlmTeacher):
         earlier: EditScript | None,
         complaints: Sequence[str],
     ) -> Proposal:
+        """Return a proposal; see :class:`drp.teachers.llm.LlmTeacher`."""
         system = load_prompt("whole.v1.txt")
         edits: list[Edit] = []
         answer: str | None = None

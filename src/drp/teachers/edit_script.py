@@ -59,18 +59,7 @@ class EditScriptTeacher(LlmTeacher):
         template = load_prompt("edit_script_json.v1.txt")
         return template.replace("{skills_field}", fields).replace("{skills_line}", line)
 
-    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
-        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
-        return await self._all_windows(trace, units, self.session(candidate), None, ())
-
-    async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
-    ) -> Proposal | None:
-        """Ask once more, showing the earlier edits and what was wrong with the result."""
-        repaired = await self._all_windows(trace, units, self.session(0), proposal.script, complaints)
-        return repaired.model_copy(update={"usage": proposal.usage | repaired.usage})
-
-    async def _all_windows(
+    async def propose(
         self,
         trace: Trace,
         units: Sequence[str],
@@ -78,6 +67,7 @@ class EditScriptTeacher(LlmTeacher):
         earlier: EditScript | None,
         complaints: Sequence[str],
     ) -> Proposal:
+        """Return a proposal; see :class:`drp.teachers.llm.LlmTeacher`."""
         blocks = self._blocks(units)
         texts = ["".join(units[first : last + 1]) for first, last in blocks]
         edits: list[Edit] = []

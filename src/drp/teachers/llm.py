@@ -194,6 +194,28 @@ class LlmTeacher:
         """The skills as the prompts name them."""
         return "; ".join(self.settings.skills) if self.settings.skills else "a few words of your own"
 
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
+        return await self.propose(trace, units, self.session(candidate), None, ())
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Ask once more, showing the earlier result and what was wrong with it."""
+        again = await self.propose(trace, units, self.session(0), proposal.script, complaints)
+        return again.model_copy(update={"usage": proposal.usage | again.usage})
+
+    async def propose(
+        self,
+        trace: Trace,
+        units: Sequence[str],
+        session: Session,
+        earlier: EditScript | None,
+        complaints: Sequence[str],
+    ) -> Proposal:
+        """Return a proposal, made from nothing or from an earlier one and complaints about it."""
+        raise NotImplementedError
+
     async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
         """Smooth the joins of a proposal; ``None`` where that is off, or changes nothing or too much."""
         _ = trace

@@ -104,18 +104,7 @@ class TwoStageTeacher(LlmTeacher):
 
     protocol = "two_stage"
 
-    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
-        """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
-        return await self._all_windows(trace, units, self.session(candidate), None, ())
-
-    async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
-    ) -> Proposal | None:
-        """Edit once more, told what was wrong; the division stays as it was, and is not paid again."""
-        again = await self._all_windows(trace, units, self.session(0), proposal.script, complaints)
-        return again.model_copy(update={"usage": proposal.usage | again.usage})
-
-    async def _all_windows(
+    async def propose(
         self,
         trace: Trace,
         units: Sequence[str],
@@ -123,6 +112,7 @@ class TwoStageTeacher(LlmTeacher):
         earlier: EditScript | None,
         complaints: Sequence[str],
     ) -> Proposal:
+        """Return a proposal; see :class:`drp.teachers.llm.LlmTeacher`."""
         edits: list[Edit] = []
         answer: str | None = None
         sums: dict[str, float] = {}
