@@ -53,3 +53,53 @@ def test_many_threads_share_one_grader(grader: Grader) -> None:
     for thread in threads:
         thread.join()
     assert verdicts == [True] * 8
+
+
+HOSTILE = [
+    "9^{9^{9^9}}", "10^{10^{10^{10}}}", "x^{9^{9^9}}+1", "\\sum_{k=1}^{10^{12}} k^{k}", "\\prod_{n=1}^{99999999} n",
+    "\\frac{" * 400 + "1" + "}{1}" * 400, "(" * 5000, "{" * 3000 + "}" * 3000, "1+" * 20000 + "1", "\\sqrt{" * 300 + "2" + "}" * 300,
+    "9" * 100_000, "x" * 100_000, "\\int_0^1 x^{x^{x^x}} dx", "100000000!", "\\binom{10^9}{5*10^8}", "\x00\x01\x02", "\u202e12",
+    "__import__('os').system('true')", "exec('1')", "\\input{/etc/passwd}",
+]  # fmt: skip
+
+
+def test_hostile_inputs_stall_nobody() -> None:
+    """Each costs at most its limit, and honest answers on another thread come through meanwhile."""
+    with Grader(time_limit_s=1.5, processes=2) as grader:
+        assert grader.is_correct("\\boxed{x+1}", "1+x")  # one process is warm
+        verdicts: list[bool] = []
+
+        def attack() -> None:
+            for number, text in enumerate(HOSTILE):
+                verdicts.append(grader.compare(text, f"y^{number}+z").correct)
+
+        attacker = threading.Thread(target=attack)
+        started = time.monotonic()
+        attacker.start()
+        honest: list[bool] = []
+        while attacker.is_alive():
+            honest.append(grader.is_correct("\\boxed{(x+1)^2}", "x^2+2x+1"))
+        attacker.join()
+        assert verdicts == [False] * len(HOSTILE)
+        assert len(honest) > 20 and all(honest)
+        assert time.monotonic() - started < 120
+
+
+async def test_grading_leaves_the_event_loop_free() -> None:
+    import asyncio
+
+    with Grader(time_limit_s=1) as grader:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.02)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        found = await asyncio.gather(
+            grader.grade_async("\\boxed{2x}", "x+x"), grader.grade_async("\\boxed{9^{9^{9^9}}}", "z^2+1")
+        )
+        ticking.cancel()
+    assert [g.correct for g in found] == [True, False] and ticks > 10

@@ -1,18 +1,24 @@
 """Grading: is the answer the gold answer? Spelling and number first, then math-verify with a limit."""
 
+import asyncio
 import contextlib
 import json
+import queue
 import select
 import subprocess
 import sys
-import threading
 from typing import Literal, Self
 
 from drp.grading.forms import bare, choice, number, parts, same_spelling
 from drp.records import Record
 from drp.text.answers import final_answer
 
-How = Literal["missing", "spelling", "choice", "number", "parts", "math_verify", "time_limit"]
+How = Literal["missing", "spelling", "choice", "number", "parts", "math_verify", "time_limit", "too_long"]
+
+
+LONGEST, DEEPEST = 1_000, 80
+"""Characters and brackets beyond which an answer is not given to algebra; no final answer has so many."""
+STARTING_S = 60.0
 
 
 class Grade(Record):
@@ -24,12 +30,24 @@ class Grade(Record):
 
 
 class Grader:
-    """Grades answers; keeps one math-verify process, killed and replaced when it takes too long."""
+    """Grades answers; safe to share between threads, and from asyncio through :meth:`grade_async`.
 
-    def __init__(self, time_limit_s: float = 5.0) -> None:
-        self.time_limit_s = time_limit_s
-        self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
+    What needs math-verify goes to one of a few processes, started when first needed, and killed and
+    replaced when an item takes too long; the others go on meanwhile.
+    """
+
+    def __init__(self, time_limit_s: float = 5.0, processes: int = 2) -> None:
+        """Set limits; nothing is started yet.
+
+        Args:
+            time_limit_s: Seconds after which an item counts as wrong and its process is killed.
+            processes: Most math-verify processes.
+        """
+        # Last in, first out: a second process starts only when the first is busy.
+        self._free: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._all = [_Process(time_limit_s) for _ in range(processes)]
+        for process in reversed(self._all):
+            self._free.put(process)
 
     def grade(self, text: str, gold: str) -> Grade:
         """Grade the final answer that ``text`` states against ``gold``."""
@@ -44,6 +62,8 @@ class Grader:
         if quick is not None:
             correct, how = quick
             return Grade(correct=correct, extracted=extracted, how=how)
+        if len(extracted) > LONGEST or sum(map(extracted.count, "({[")) > DEEPEST:
+            return Grade(correct=False, extracted=extracted[:LONGEST], how="too_long")
         verdict = self._math_verify(bare(extracted), bare(gold))
         how: How = "time_limit" if verdict is None else "math_verify"
         return Grade(correct=bool(verdict), extracted=extracted, how=how)
@@ -82,52 +102,81 @@ class Grader:
         """Return only the verdict; the shape that checks ask for."""
         return self.grade(text, gold).correct
 
+    async def grade_async(self, text: str, gold: str) -> Grade:
+        """Grade without holding up the event loop."""
+        return await asyncio.to_thread(self.grade, text, gold)
+
     def _math_verify(self, answer: str, gold: str) -> bool | None:
         """Return math-verify's verdict, or ``None`` where it did not come in time."""
-        with self._lock:
-            fresh = self._process is None or self._process.poll() is not None
-            if fresh:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "drp.grading.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )
-            process = self._process
-            assert process and process.stdin and process.stdout
-            try:
-                process.stdin.write(json.dumps([answer, gold]) + "\n")
-                process.stdin.flush()
-            except BrokenPipeError:
-                self._stop()
-                return None
-            # The first question also waits for the import.
-            limit = self.time_limit_s + (30 if fresh else 0)
-            ready, _, _ = select.select([process.stdout], [], [], limit)
-            line = process.stdout.readline() if ready else ""
-            if not line:
-                self._stop()
-                return None
-            return bool(json.loads(line))
-
-    def _stop(self) -> None:
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
-            self._process = None
+        process = self._free.get()
+        try:
+            return process.ask(answer, gold)
+        finally:
+            self._free.put(process)
 
     def close(self) -> None:
-        """End the process."""
-        with self._lock:
-            self._stop()
+        """End the processes."""
+        for process in self._all:
+            process.stop()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Process:
+    """One math-verify process and its pipes; used by one thread at a time."""
+
+    def __init__(self, time_limit_s: float) -> None:
+        self.time_limit_s = time_limit_s
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, answer: str, gold: str) -> bool | None:
+        """Return the verdict, or ``None`` where the process died or did not answer in time."""
+        if (self._process is None or self._process.poll() is not None) and not self._start():
+            return None
+        assert self._process and self._process.stdin
+        try:
+            self._process.stdin.write(json.dumps([answer, gold]) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self.stop()
+            return None
+        line = self._line(self.time_limit_s)
+        return None if line is None else bool(json.loads(line))
+
+    def _start(self) -> bool:
+        """Start a process and wait for its imports, which no item's time limit has to pay for."""
+        self.stop()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "drp.grading.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        return self._line(STARTING_S) is not None
+
+    def _line(self, limit: float) -> str | None:
+        """Return the next line of the process, or kill it."""
+        assert self._process and self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], limit)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            self.stop()
+            return None
+        return line
+
+    def stop(self) -> None:
+        """Kill the process, if there is one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()

@@ -1,4 +1,4 @@
-"""The process that runs math-verify: one JSON line in, one out. Started by :mod:`drp.grading.grader`.
+"""The process that runs math-verify: one line when it is ready, then one JSON line in, one out. Started by :mod:`drp.grading.grader`.
 
 It lives in a process of its own because hostile input can keep sympy busy without end; whoever
 waits for it kills it.
@@ -20,6 +20,11 @@ def main() -> None:
     import math_verify  # heavy: sympy
 
     library: Any = math_verify
+    # The first item builds parsers; no item's time limit has to pay for that.
+    library.verify(
+        *[library.parse("\\boxed{(x+1)^2}", parsing_timeout=None) for _ in range(2)], timeout_seconds=None
+    )
+    print("ready", flush=True)
     for line in sys.stdin:
         answer, gold = json.loads(line)
         try:
