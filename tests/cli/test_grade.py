@@ -39,7 +39,7 @@ def test_completions_of_any_shape_are_graded(tmp_path: Path) -> None:
         0,
     ]
     code, said = drp("grade", str(file), "--from-thinking", "--format", "csv")
-    assert code == 0 and "mine,2,2,100.0" in said
+    assert code == 0 and "mine,2 × 2,100.0" in said
     again = read_completions(out)
     assert [t.correct for t in again] == [None] * 3  # graded anew, under the same names
 
@@ -57,7 +57,7 @@ def test_lm_eval_samples_are_read(tmp_path: Path) -> None:
         ("5*5?", "25", 1),
     ]
     code, said = drp("grade", str(tmp_path / "samples.jsonl"), "--format", "markdown")
-    assert code == 0 and "| samples | 2 | 2 | 75.0 |" in said
+    assert code == 0 and "| samples | 2 × 2 | 75.0 |" in said
 
 
 def test_files_are_compared_problem_by_problem(tmp_path: Path) -> None:

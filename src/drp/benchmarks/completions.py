@@ -7,7 +7,7 @@ from typing import Any, cast
 from drp.benchmarks.files import normalise_gold, read_rows
 from drp.errors import DataError
 from drp.records import Problem, Record, Trace, Usage, content_id
-from drp.text.thinking import split_thinking
+from drp.text.thinking import CLOSE, OPEN, split_thinking
 
 COMPLETION = ("completion", "response", "output", "generation", "answer")
 GOLD = ("gold", "target", "reference", "solution_answer")
@@ -68,10 +68,10 @@ def _traces(row: dict[str, Any], path: Path, number: int, fields: Fields) -> Ite
     for thinking, answer, closed in texts:
         yield Trace(
             id="",
-            problem_id=str(row.get("problem_id") or problem.id),
+            problem_id=str(doc.get("problem_id") or problem.id),
             question=problem.question,
             gold=problem.gold,
-            benchmark=str(row.get("benchmark") or row.get("dataset") or path.stem),
+            benchmark=str(doc.get("benchmark") or row.get("dataset") or path.stem),
             model=str(row.get("model") or ""),
             thinking=thinking,
             answer=answer,
@@ -99,7 +99,17 @@ def _texts(row: dict[str, Any], field: str | None) -> list[tuple[str, str, bool]
         if text is None:
             return None
         texts.append(text)
-    return [split_thinking(text, opened="</think>" in text) for text in texts]
+    opened = _prompt(row).rstrip().endswith(OPEN)
+    return [split_thinking(text, opened=opened or CLOSE in text) for text in texts]
+
+
+def _prompt(row: dict[str, Any]) -> str:
+    """Return the rendered prompt that lm-eval logs beside a completion, if there is one."""
+    found: object = row.get("arguments")
+    while isinstance(found, list | dict) and found:
+        inside = cast("dict[str, object] | list[object]", found)
+        found = next(iter(inside.values())) if isinstance(inside, dict) else inside[0]
+    return found if isinstance(found, str) else ""
 
 
 def _first(row: dict[str, Any], names: Any) -> str | None:

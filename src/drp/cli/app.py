@@ -34,6 +34,12 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False),
 ]
+Counter = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer", help="Folder or hub id: counts tokens where a file has no counts.", show_default=False
+    ),
+]
 
 
 @contextmanager
@@ -233,23 +239,34 @@ def grade(
         Path | None,
         typer.Option("--out", help="Write the graded completions here (JSONL).", show_default=False),
     ] = None,
+    tokenizer: Counter = None,
+    price: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Dollars per million generated tokens: adds the cost of right answers.",
+            show_default=False,
+        ),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv or latex.")] = "table",
 ) -> None:
     """Grade completions from anywhere, and sum them up: accuracy, closed and looping shares, tokens."""
     from rich.console import Console
 
     from drp.benchmarks.completions import Fields, read_completions
-    from drp.cli.tables import grade_traces, show
+    from drp.cli.tables import counted, file_title, grade_traces, show
     from drp.evaluation.metrics import measure
     from drp.report.text import measured
     from drp.runs.journal import write_atomically
 
     fields = Fields(question=question, gold=gold, completion=completion)
     graded = {
-        file: grade_traces(read_completions(file, fields), from_thinking=from_thinking) for file in files
+        file: counted(grade_traces(read_completions(file, fields), from_thinking=from_thinking), tokenizer)
+        for file in files
     }
-    rows = [(file.stem, measure(file.stem, traces)) for file, traces in graded.items()]
-    show(Console(), measured(rows, "Graded completions"), _form(form))
+    rows = [(file_title(file), measure(file.stem, traces)) for file, traces in graded.items()]
+    note = f"Tokens by the tokenizer of {tokenizer}, where none were recorded." if tokenizer else ""
+    show(Console(), measured(rows, "Graded completions", price, note), _form(form))
     if out:
         lines = [t.model_dump_json() + "\n" for traces in graded.values() for t in traces]
         write_atomically(out, "".join(lines))
@@ -264,13 +281,20 @@ def compare(
     margin: Annotated[
         float, typer.Option(min=0.0, max=100.0, help="A loss below this many points is not less accurate.")
     ] = 1.0,
+    tokenizer: Counter = None,
 ) -> None:
     """Compare runs, or files of completions, problem by problem with the first: accuracy, tokens, non-inferiority."""
     from drp.cli.tables import print_comparison
 
     if len(runs) < 2:
         raise typer.BadParameter("name two or more run folders or files")
-    print_comparison(runs, _form(form), margin / 100)
+    print_comparison(runs, _form(form), margin / 100, tokenizer)
+
+
+@app.command()
+def tasks() -> None:
+    """Print the folder of our tasks for lm-eval, for its option --include_path."""
+    typer.echo(Path(__file__).parent.parent / "evaluation" / "lm_eval")
 
 
 def _form(name: str) -> "Format":

@@ -1,6 +1,8 @@
 """Tables on the terminal."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,16 +12,19 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from drp.benchmarks.completions import read_completions
+from drp.engines.identity import resolve_model
 from drp.errors import RunFolderError
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
-from drp.records import Trace
+from drp.records import Trace, Usage
 from drp.report.summary import RunSummary, by_benchmark, summarise_tier, tier_order
 from drp.report.text import Table, as_csv, before_after, latex, markdown, not_inferior, pruning, training
-from drp.report.write import protocol_line
+from drp.report.write import protocol_line, protocol_of
 from drp.runs.folder import StageFolder
 from drp.stages.estimate import Estimate
 from drp.text.answers import final_answer
+from drp.text.thinking import join_thinking
+from drp.text.tokens import FileTokenCounter
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -30,7 +35,14 @@ def print_table(console: Console, table: Table) -> None:
     )  # fmt: skip
     for number, name in enumerate(table.head):
         left = number == 0 or table.head == ("figure", "value")
-        shown.add_column(name, justify="left" if left else "right", no_wrap=table.head != ("figure", "value"))
+        wraps = table.head == ("figure", "value") or (number == 0 and name == "file")
+        shown.add_column(
+            name,
+            justify="left" if left else "right",
+            no_wrap=not wraps,
+            overflow="fold",
+            min_width=12 if number == 0 else None,
+        )
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
@@ -119,31 +131,60 @@ def grade_traces(traces: Sequence[Trace], *, from_thinking: bool = False) -> lis
     return graded
 
 
-def load_evaluated(path: Path) -> list[Trace]:
-    """Return the graded traces of a run folder's last model, or of a file of completions.
+def file_title(path: Path) -> str:
+    """Return a file's name without what lm-eval puts around it."""
+    return re.sub(r"^samples_|_\d{4}-\d\d-\d\dT[\d.-]+$", "", path.stem)
+
+
+def counted(traces: Sequence[Trace], tokenizer: str | None) -> list[Trace]:
+    """Count the tokens of completions that come without a count, if a tokenizer is named."""
+    if tokenizer is None:
+        return list(traces)
+    counter = FileTokenCounter(resolve_model(tokenizer))
+    found: list[Trace] = []
+    for trace in traces:
+        if trace.usage is None:
+            thought = join_thinking(trace.thinking, trace.answer) if trace.thinking and trace.closed else ""
+            text = thought or trace.thinking + trace.answer
+            trace = trace.model_copy(update={"usage": Usage(completion_tokens=counter(text))})
+        found.append(trace)
+    return found
+
+
+def evaluated_at(path: Path) -> tuple[list[Trace], str]:
+    """Return the graded traces of a run folder's last model, or of a file of completions, and their protocol.
 
     Raises:
         RunFolderError: The folder has no evaluation.
     """
     if path.is_file():
-        return grade_traces(read_completions(path))
+        return grade_traces(read_completions(path)), "protocol: as it was made elsewhere"
     for name in ("evaluate/distilled", "evaluate/base"):
-        traces = StageFolder(path / name, name).records(Trace)
-        if traces:
-            return traces
+        folder = StageFolder(path / name, name)
+        traces, manifest = folder.records(Trace), folder.manifest()
+        if traces and manifest:
+            runs = 1 + max(t.sample for t in traces)
+            return traces, f"{name.rpartition('/')[2]}. {protocol_of(manifest.settings, runs)}"
     raise RunFolderError(f"{path} has no evaluation; run `drp evaluate` on its recipe first")
 
 
-def print_comparison(paths: Sequence[Path], form: Format, margin: float) -> None:
-    """Print runs or files of completions against the first of them.
+def print_comparison(
+    paths: Sequence[Path], form: Format, margin: float, tokenizer: str | None = None
+) -> None:
+    """Print runs or files of completions against the first of them, each with its protocol.
 
     Raises:
         RunFolderError: One has no evaluation, or shares no benchmark with the first.
     """
     console = Console()
-    first, one = paths[0], by_benchmark(load_evaluated(paths[0]))
+
+    def load(path: Path) -> tuple[dict[str, list[Trace]], str]:
+        traces, protocol = evaluated_at(path)
+        return by_benchmark(counted(traces, tokenizer)), f"{path}: {protocol}"
+
+    first, (one, base_protocol) = paths[0], load(paths[0])
     for second in paths[1:]:
-        two = by_benchmark(load_evaluated(second))
+        two, protocol = load(second)
         if len(one) == len(two) == 1 and first.is_file() and second.is_file():
             two = dict(zip(one, two.values(), strict=True))  # files are named as they like
         shared = sorted(set(one) & set(two), key=tier_order)
@@ -151,7 +192,7 @@ def print_comparison(paths: Sequence[Path], form: Format, margin: float) -> None
             raise RunFolderError(f"{first} and {second} were evaluated on no common benchmark")
         tiers = [summarise_tier(b, one[b], two[b], margin) for b in shared]
         summary = RunSummary(name="comparison", tiers=tuple(tiers))
-        for table in (before_after(summary), not_inferior(summary)):
-            show(
-                console, Table(f"{first} → {second}: {table.title}", table.head, table.rows, table.note), form
-            )
+        compared, tested = before_after(summary), not_inferior(summary)
+        note = "\n".join([compared.note, base_protocol, protocol])
+        for table in (replace(compared, note=note), tested):
+            show(console, replace(table, title=f"{first} → {second}: {table.title}"), form)

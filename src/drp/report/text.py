@@ -118,21 +118,64 @@ def details(summary: RunSummary) -> Table:
     )  # fmt: skip
 
 
-def measured(rows: Sequence[tuple[str, Metrics]], title: str) -> Table:
-    """Return the figures of single models, one a row."""
+def measured(
+    rows: Sequence[tuple[str, Metrics]], title: str, price: float | None = None, note: str = ""
+) -> Table:
+    """Return the figures of single models, one a row; ``price`` in dollars per million generated tokens."""
+
+    def cost(m: Metrics) -> str:
+        each = m.tokens_per_correct if m.tokens_mean else None
+        if each is None:
+            return "–"
+        return f"{each:,.0f}" if price is None else f"{1000 * each * price / 1e6:.3f}"
+
     cells = [
         (
-            name, str(m.problems), str(m.runs), f"{100 * m.accuracy:.1f}", bracket(m.accuracy_interval, 100),
-            f"{m.tokens_mean:.0f}" if m.tokens_mean else "–", percent(1 - m.unclosed), percent(m.looping),
+            name, f"{m.problems} × {m.runs}" if m.runs > 1 else str(m.problems), f"{100 * m.accuracy:.1f}",
+            f"{100 * m.accuracy_interval.low:.1f}–{100 * m.accuracy_interval.high:.1f}",
+            f"{m.tokens_mean:.0f}" if m.tokens_mean else "–",
+            *(f"{100 * share:.1f}" for share in (m.unclosed, m.truncated, m.looping)), cost(m),
         )
         for name, m in rows
     ]  # fmt: skip
-    head = ("file", "n", "runs", "pass@1", "95 % CI", "tokens", "closed", "loops")
-    return Table(
-        title,
-        head,
-        tuple(cells),
-        "Answers are read from the answer part only; unclosed thinking counts as wrong.",
+    head = (
+        "file",
+        "n",
+        "pass@1",
+        "95 % CI",
+        "tokens",
+        "open",
+        "cut",
+        "loops",
+        "per right" if price is None else "$ / 1,000",
+    )
+    explained = (
+        "n: problems × runs. Answers are read from the answer part only; unclosed thinking counts as wrong. Open, cut, loops: percent of "
+        "completions whose thinking never closed, that were cut off at the token limit (as far as recorded), that end on "
+        "repeating themselves. "
+    )
+    explained += "Per right: tokens for each right answer." if price is None else "$ for 1,000 right answers."
+    return Table(title, head, tuple(cells), f"{explained} {note}".strip())
+
+
+def costs(summary: RunSummary) -> Table | None:
+    """Return tokens and seconds for each right answer, over all benchmarks, or ``None``."""
+    rows: list[tuple[str, ...]] = []
+    for name in ("base", "distilled"):
+        found = [m for t in summary.tiers if (m := t.base if name == "base" else t.distilled)]
+        right = sum(m.accuracy * m.problems * m.runs for m in found)
+        if not found or not right:
+            continue
+        tokens = sum(m.tokens_mean * m.problems * m.runs for m in found)
+        seconds = summary.seconds.get(f"evaluate/{name}", 0.0)
+        rows.append((name, f"{right:.0f}", f"{tokens / right:,.0f}", f"{seconds / right:.3f}"))
+    note = "Seconds of the whole stage, as it was run: one process, batched, loading and grading included."
+    return (
+        Table(
+            "What a right answer costs", ("model", "right", "tokens each", "seconds each"), tuple(rows), note
+        )
+        if rows
+        else None
     )
 
 
@@ -215,6 +258,8 @@ def tables(summary: RunSummary) -> list[Table]:
             found.append(not_inferior(summary))
         if several := over_runs(summary):
             found.append(several)
+        if spent := costs(summary):
+            found.append(spent)
     if summary.prune:
         found.append(pruning(summary.prune))
     trained = training(summary)

@@ -1,5 +1,6 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ def write_report(run: Path, name: str) -> Path:
 
 def protocol_line(summary: RunSummary) -> str:
     """Return the evaluation protocol in one line, so that no figure stands without it."""
-    settings: Any = summary.protocol.get("evaluate")
-    if not settings:
+    if not summary.protocol.get("evaluate"):
         return "No evaluation yet."
+    return protocol_of(summary.protocol, max((tier.base.runs for tier in summary.tiers), default=1))
+
+
+def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
+    """Return the protocol that an evaluation's manifest records, in one line."""
+    settings: Any = recorded["evaluate"]
     sampling = settings["sampling"]
-    runs = max((tier.base.runs for tier in summary.tiers), default=1)
-    prompt: Any = summary.protocol.get("prompt") or {}
+    prompt: Any = recorded.get("prompt") or {}
     template = str(prompt.get("template", "{question}"))
     asked = "" if template == "{question}" else f" with the template {template!r}"
     return (

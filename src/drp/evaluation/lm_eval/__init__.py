@@ -1,0 +1,1 @@
+"""Tasks for lm-eval: the same problems, prompts and grader as `drp evaluate`."""
