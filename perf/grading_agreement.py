@@ -139,7 +139,8 @@ def main() -> None:
     head = ("notation", "answers", "rejected by drp", "by math-verify")
     note = f"{len(gold):,} problems, {len(distinct):,} distinct gold answers."
     print_table(
-        Console(width=110), Table("Gold answers against themselves in other notations", head, tuple(rows), note)
+        Console(width=110),
+        Table("Gold answers against themselves in other notations", head, tuple(rows), note),
     )
     print(
         f"Against {len(others):,} answers of other problems: accepted by drp {sum(ours)}, by math-verify {sum(theirs)}."
