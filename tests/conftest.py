@@ -23,3 +23,8 @@ def real_data() -> Path:
     if not (folder / "traces").is_dir():
         pytest.skip("real traces are not on this machine; set DRP_TEST_DATA to their folder")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the long tests first, so that no process is left with them at the end."""
+    items.sort(key=lambda item: "test_whole_job" not in item.nodeid and "test_lm_eval" not in item.nodeid)

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
 from drp.engines.decoding import decode
 from drp.engines.sampling import sample, uniform
+from drp.engines.slots import SlotDecoder, fits
 
 
 def test_uniform_numbers_are_uniform_and_belong_to_the_row() -> None:
@@ -67,3 +68,28 @@ def test_a_row_does_not_depend_on_its_company(student) -> None:
     for prompt, seed, row in zip(prompts, (11, 12, 13), together, strict=True):
         assert decode(model, [prompt], [seed], **settings) == [row]
     assert decode(model, prompts, [21, 22, 23], **settings) != together
+
+
+def test_slots_decode_what_the_loop_decodes_and_take_new_prompts(student) -> None:
+    tokenizer, model = student
+    prompts = [tokenizer.encode(f"Ana has {n} shells. How many?") for n in range(3, 15)]
+    seeds = list(range(50, 62))
+    for temperature, top_p in ((0.0, 1.0), (0.7, 0.9)):
+        how = {"temperature": temperature, "top_p": top_p, "max_new_tokens": 40}
+        wanted = decode(model, prompts, seeds, stop_ids=[tokenizer.eos_token_id], pad_id=0, **how)
+        for count in (12, 5):  # all at once; and five slots for twelve prompts
+            slots = SlotDecoder(model, [tokenizer.eos_token_id], count)
+            assert dict(slots.decode(prompts, seeds, **how)) == dict(enumerate(wanted))
+            again = dict(slots.decode(prompts[:4], seeds[:4], **how))  # the same caches, used again
+            assert again == dict(enumerate(wanted[:4]))
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_only_plain_full_attention_fits_slots(student) -> None:
+    _, model = student
+    assert fits(model)
+    sliding = Gemma2ForCausalLM(
+        Gemma2Config(vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+                     num_attention_heads=2, num_key_value_heads=1, head_dim=8)
+    ).eval()  # fmt: skip
+    assert not fits(sliding)

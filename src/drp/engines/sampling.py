@@ -7,7 +7,7 @@
 import torch
 from torch import Tensor
 
-_GOLDEN = 0x9E3779B97F4A7C15
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
@@ -16,27 +16,27 @@ def _logical_shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def uniform(seeds: Tensor, step: int) -> Tensor:
+def uniform(seeds: Tensor, step: int | Tensor) -> Tensor:
     """Return one number in [0, 1) per row from its seed and the decoding step.
 
     A counter-based generator (splitmix64), so that a row draws the same numbers whatever its batch
-    and its device. ``seeds`` is int64 of shape (rows,); the result is float64 of the same shape.
+    and its device. ``seeds`` is int64 of shape (rows,), ``step`` one number or one a row; the result is
+    float64 of the shape of ``seeds``.
     """
-    offset = (_GOLDEN * (step + 1) + 2**63) % 2**64 - 2**63  # wrapped into signed 64 bits
-    z = seeds + offset
+    z = seeds + _GOLDEN * (torch.as_tensor(step, device=seeds.device) + 1)  # wraps in 64 bits
     z = (z ^ _logical_shift(z, 30)) * _MIX_1
     z = (z ^ _logical_shift(z, 27)) * _MIX_2
     z = z ^ _logical_shift(z, 31)
     return _logical_shift(z, 11).double() * 2.0**-53
 
 
-def sample(logits: Tensor, seeds: Tensor, step: int, temperature: float, top_p: float) -> Tensor:
+def sample(logits: Tensor, seeds: Tensor, step: int | Tensor, temperature: float, top_p: float) -> Tensor:
     """Draw one token per row.
 
     Args:
         logits: Scores of shape (rows, vocabulary).
         seeds: Row seeds, int64 of shape (rows,).
-        step: Decoding step, 0-based.
+        step: Decoding step, 0-based; one number, or int64 of shape (rows,).
         temperature: 0 is greedy.
         top_p: Nucleus mass in (0, 1]; the most likely token always stays.
 

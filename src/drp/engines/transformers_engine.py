@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from drp.engines.base import Reply, Request
+from drp.engines.base import Reply, Request, Sampling
 from drp.engines.decoding import decode
 from drp.engines.identity import model_identity
+from drp.engines.slots import SlotDecoder, fits
 from drp.errors import EngineError
 from drp.records import Completion, Usage
 from drp.text.thinking import CLOSE, OPEN, split_thinking
+
+REFILLS = 4
+"""On a GPU a batch holds so many times the slots."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -70,7 +74,11 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
 
 
 class TransformersEngine:
-    """Runs requests in batches of similar prompt length, each row with its own seed."""
+    """Runs requests in batches of similar prompt length, each row with its own seed.
+
+    On a GPU a batch is decoded in ``batch_size`` slots and holds several times as many requests, so that
+    the slots of finished rows are taken by others.
+    """
 
     def __init__(self, path: str, *, device: str = "auto", dtype: str = "auto", batch_size: int = 64) -> None:
         self.path, self.batch_size = path, batch_size
@@ -82,6 +90,9 @@ class TransformersEngine:
         if not self.stop_ids:
             raise EngineError(f"{path} names no end token; set eos_token_id in its generation_config.json")
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 0)
+        self._slots = SlotDecoder(self.model, self.stop_ids, batch_size) if fits(self.model) else None
+        refilled = self._slots is not None and self.model.device.type == "cuda"
+        self._planned = batch_size * (REFILLS if refilled else 1)
 
     @property
     def name(self) -> str:
@@ -112,19 +123,19 @@ class TransformersEngine:
         ordered = sorted(requests, key=key)
         groups: list[list[Request]] = []
         for request in ordered:
-            full = not groups or len(groups[-1]) >= self.batch_size
+            full = not groups or len(groups[-1]) >= self._planned
             if full or groups[-1][0].sampling != request.sampling:
                 groups.append([])
             groups[-1].append(request)
         return groups
 
     async def complete(self, batches: Sequence[Sequence[Request]]) -> AsyncIterator[Reply]:
-        """Yield the replies of each batch as it ends."""
+        """Yield replies as their rows end."""
         for batch in batches:
             for reply in self._complete_batch(batch):
                 yield reply
 
-    def _complete_batch(self, batch: Sequence[Request]) -> list[Reply]:
+    def _complete_batch(self, batch: Sequence[Request]) -> Iterator[Reply]:
         rendered = [self._render(request) for request in batch]
         sampling = batch[0].sampling
         longest = max(len(ids) for ids, _ in rendered)
@@ -135,20 +146,26 @@ class TransformersEngine:
                 raise EngineError(
                     f"a prompt of {longest} tokens does not fit the {self.context}-token context of {self.path}"
                 )
-        outputs = decode(
-            self.model,
-            [ids for ids, _ in rendered],
-            [request.seed for request in batch],
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_new_tokens=limit,
-            stop_ids=self.stop_ids,
-            pad_id=self.stop_ids[0],
-        )
-        return [
-            Reply(request.id, self._completion(output, len(ids), opened))
-            for request, (ids, opened), output in zip(batch, rendered, outputs, strict=True)
-        ]
+        prompts, seeds = [ids for ids, _ in rendered], [request.seed for request in batch]
+        for row, output in self._decode(prompts, seeds, sampling, limit):
+            ids, opened = rendered[row]
+            yield Reply(batch[row].id, self._completion(output, len(ids), opened))
+
+    def _decode(
+        self, prompts: list[list[int]], seeds: list[int], sampling: Sampling, limit: int
+    ) -> Iterator[tuple[int, list[int]]]:
+        if self._slots is not None:
+            return self._slots.decode(
+                prompts, seeds,
+                temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=limit,
+            )  # fmt: skip
+        return enumerate(
+            decode(
+                self.model, prompts, seeds,
+                temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=limit,
+                stop_ids=self.stop_ids, pad_id=self.stop_ids[0],
+            )
+        )  # fmt: skip
 
     def _completion(self, output: list[int], prompt_tokens: int, opened: bool) -> Completion:
         stopped = bool(output) and output[-1] in self.stop_ids
@@ -185,6 +202,7 @@ class TransformersEngine:
 
     async def close(self) -> None:
         """Drop the model."""
+        self._slots = None
         del self.model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

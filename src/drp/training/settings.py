@@ -1,10 +1,12 @@
 """Settings of fine-tuning; light, so that recipes load without torch."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from drp.records import Record
+
+EXECUTION: dict[str, Any] = {"execution": True}
 
 
 class TrainSettings(Record):
@@ -36,7 +38,40 @@ class TrainSettings(Record):
     """At most this many examples are used, chosen by ``seed``."""
     seed: int = 0
     """Seed of the adapter's initialisation and the order of examples."""
-    device_batch: int = Field(default=8, ge=1, json_schema_extra={"execution": True})
+    device_batch: int = Field(default=8, ge=1, json_schema_extra=EXECUTION)
     """Examples per forward pass; the effective batch is reached by accumulation."""
-    save_steps: int = Field(default=200, ge=1, json_schema_extra={"execution": True})
+    checkpointing: bool = Field(default=True, json_schema_extra=EXECUTION)
+    """Whether activations are computed again on the way back, on a GPU: less memory, a third more time."""
+    save_steps: int = Field(default=200, ge=1, json_schema_extra=EXECUTION)
     """A crash loses at most this many steps."""
+
+
+class RlSettings(Record):
+    """GRPO with a limit on length, the training of method ``think_prune``. The defaults are ThinkPrune's."""
+
+    limits: tuple[int, ...] = Field(default=(4000, 3000, 2000), min_length=1)
+    """Most new tokens, one round of training each; a completion that has not ended by then scores 0."""
+    steps: int = Field(default=100, ge=1)
+    """Optimizer steps a round."""
+    prompts: int = Field(default=8, ge=1)
+    """Problems a step."""
+    generations: int = Field(default=16, ge=2)
+    """Completions a problem; the advantage of each is against their mean."""
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Constant after ten steps of warm-up."""
+    kl: float = Field(default=1e-3, ge=0)
+    """Weight of the KL divergence from where the round began."""
+    length_weight: float = Field(default=0.0, ge=0, lt=1)
+    """A right completion scores 1 less this times its tokens over the limit; 0 is ThinkPrune."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature of the completions trained on."""
+    lora: bool = True
+    """Whether an adapter of ``train.rank`` is trained instead of all weights."""
+    validation: int = Field(default=64, ge=1)
+    """Training problems set aside; on them each round's checkpoints are compared."""
+    most_loss: float = Field(default=0.1, ge=0, lt=1)
+    """A round goes on from its shortest checkpoint that lost at most this share of the round's first accuracy."""
+    looks: int = Field(default=4, ge=1)
+    """Checkpoints a round."""
+    device_batch: int = Field(default=16, ge=1, json_schema_extra=EXECUTION)
+    """Completions per forward pass."""

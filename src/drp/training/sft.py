@@ -56,7 +56,7 @@ def _config(settings: TrainSettings, work: Path, device: torch.device) -> SFTCon
         weight_decay=settings.weight_decay,
         max_length=None,  # lengths were checked before; nothing may be cut silently here
         packing=False,
-        activation_checkpointing=gpu,
+        **_checkpointing(gpu and settings.checkpointing),
         bf16=gpu,
         fp16=False,
         use_cpu=not gpu,
@@ -73,6 +73,16 @@ def _config(settings: TrainSettings, work: Path, device: torch.device) -> SFTCon
         remove_unused_columns=False,
         dataloader_pin_memory=gpu,
     )
+
+
+def _checkpointing(wanted: bool) -> dict[str, Any]:
+    """Return the setting under the name that the installed transformers gives it."""
+    known = SFTConfig.__dataclass_fields__
+    return {
+        "activation_checkpointing"
+        if "activation_checkpointing" in known
+        else "gradient_checkpointing": wanted
+    }
 
 
 def last_checkpoint(out: Path) -> tuple[Path | None, int]:
@@ -131,16 +141,16 @@ def fine_tune(
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not torch.isfinite(torch.tensor(result.training_loss)):
         raise TrainingError("the training loss is not a number; lower the learning rate")
-    _save(trainer, tokenizer, model_path, out)
+    save_student(trainer.model, tokenizer, model_path, out)
     shutil.rmtree(work)
 
 
-def _save(trainer: Any, tokenizer: Any, model_path: str, out: Path) -> None:
-    """Save the adapter and the merged model, each complete or not at all."""
+def save_student(tuned: Any, tokenizer: Any, model_path: str, out: Path) -> None:
+    """Save the adapter of a tuned model and the merged model, each complete or not at all."""
     for name in ("adapter", "model"):
         shutil.rmtree(out / f"{name}.tmp", ignore_errors=True)
         shutil.rmtree(out / name, ignore_errors=True)
-    trainer.model.save_pretrained(out / "adapter.tmp")
+    tuned.save_pretrained(out / "adapter.tmp")
     tokenizer.save_pretrained(out / "adapter.tmp")
     adapter_config = out / "adapter.tmp" / "adapter_config.json"
     config = json.loads(adapter_config.read_text())
