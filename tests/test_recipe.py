@@ -24,7 +24,7 @@ def test_there_are_recipes() -> None:
         (["train.learning_rte=1"], "did you mean 'learning_rate'"),
         (["generate.sampling.temprature=1"], "did you mean 'temperature'"),
         (["evaluate.benchmarks=[{bench: x}]"], "did you mean 'benchmark'"),
-        (["zzz=1"], "known here: name, student"),
+        (["zzz=1"], "known here: name, method, student"),
         (["train.rank=many"], "train.rank.*got 'many'"),
         (["train.rank=0"], "greater than or equal to 1"),
         (["train"], "section.field=value"),

@@ -1,18 +1,22 @@
 """The pipeline: which stage needs what, which records still stand, and in which order to run."""
 
 import asyncio
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from drp.benchmarks.public import PUBLIC
 from drp.benchmarks.registry import ProblemSet, load_problems
-from drp.engines.base import Engine
+from drp.engines.base import Engine, Sampling
 from drp.engines.identity import model_identity, resolve_model
 from drp.errors import DataError, DrpError, MissingExtraError, RunFolderError
 from drp.grading.grader import Grader
+from drp.methods.base import PromptOf
+from drp.methods.registry import method_of
+from drp.methods.tale import estimated_budgets
 from drp.recipe import Recipe, defining, defining_pruning
-from drp.records import Problem, PrunedTrace, Trace
+from drp.records import Problem, PrunedTrace, Target, Trace, content_id
 from drp.report.write import write_report
 from drp.runs.folder import RunFolder, Settings, StageFolder, changed_keys
 from drp.runs.journal import write_atomically
@@ -31,10 +35,9 @@ from drp.stages.prune import prune_traces
 from drp.stages.sampling import sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
 from drp.stages.teacher import open_endpoint
-from drp.stages.train import choose, train_student, training_fingerprint
+from drp.stages.train import choose, practise, train_student, training_fingerprint
 from drp.text.tokens import FileTokenCounter
 
-STAGES = ("generate", "prune", "train", "evaluate", "report")
 Say = Callable[[str], None]
 
 
@@ -52,14 +55,16 @@ class Pipeline:
     def __init__(
         self, recipe: Recipe, run: RunFolder, progress: Progress, say: Say, limit: int | None = None
     ) -> None:
+        self.method = method_of(recipe)
         self.recipe, self.run_folder, self.progress, self.say, self.limit = recipe, run, progress, say, limit
         write_atomically(run.path / "recipe.json", recipe.model_dump_json(indent=1) + "\n")
 
     def run(self, *stages: str) -> None:
-        """Run the given stages, each with what it needs from earlier ones already on file."""
-        for stage in stages:
+        """Run the given stages, or else all of the recipe's method, each with what it needs already on file."""
+        for stage in stages or (*self.method.stages, "evaluate", "report"):
             {
                 "generate": self.generate,
+                "explore": self.explore,
                 "prune": self.prune,
                 "train": self.train,
                 "evaluate": self.evaluate,
@@ -71,7 +76,7 @@ class Pipeline:
         settings = self.recipe.generate
         folder = self._open("generate", self._generate_settings())
         return self._sample(
-            folder, self._student_engine, self._training_problems(), settings.samples, settings.seed,
+            folder, self._student_engine, self.training_problems(), settings.samples, settings.seed,
         )  # fmt: skip
 
     def prune(self) -> list[PrunedTrace]:
@@ -83,9 +88,20 @@ class Pipeline:
             judge = Judge(self.recipe.prune, grader, counter, open_scorer(self.recipe))
             return asyncio.run(prune_traces(folder, traces, judge, self.progress, self.say))
 
+    def explore(self) -> None:
+        """Draw what the method needs beyond the student's own traces."""
+        if self.method.explore:
+            self.method.explore(self)
+
     def train(self) -> Path:
-        """Fine-tune the student on the accepted pruned traces on file."""
+        """Train the student as the method says, on what is on file."""
+        if "train" not in self.method.stages:
+            raise DrpError(
+                f"method {self.method.name} trains nothing with these settings: {self.method.summary}"
+            )
         folder = self._open("train", self._train_settings())
+        if self.method.targets is None:
+            return practise(self.recipe, folder, self.training_problems(), self.progress)
         return train_student(self.recipe, folder, self._chosen(), self.progress)
 
     def evaluate(self) -> None:
@@ -95,6 +111,9 @@ class Pipeline:
         student = self.recipe.student.model
         base = self._open("evaluate/base", self._evaluate_settings(model_identity(student)))
         self._sample(base, lambda: self._engine(student), problems, settings.runs, settings.seed)
+        if "train" not in self.method.stages:
+            self._evaluate_prompted(problems)
+            return
         trained = self.run_folder.stage("train")
         manifest = trained.manifest()
         if manifest is None or not manifest.complete:
@@ -109,6 +128,21 @@ class Pipeline:
         model = str(trained.path / "model")
         distilled = self._open("evaluate/distilled", self._evaluate_settings({"train": manifest.fingerprint}))
         self._sample(distilled, lambda: self._engine(model), problems, settings.runs, settings.seed)
+
+    def _evaluate_prompted(self, problems: list[Problem]) -> None:
+        """Run the student as it is under the budgets it estimates."""
+        student, settings = self.recipe.student.model, self.recipe.evaluate
+        prompt_of = estimated_budgets(self, problems)
+        why = self._evaluate_settings(model_identity(student))
+        prompted = self._open("evaluate/distilled", {**why, "tale": defining(self.recipe.tale)})
+        self._sample(
+            prompted,
+            lambda: self._engine(student),
+            problems,
+            settings.runs,
+            settings.seed,
+            prompt_of=prompt_of,
+        )
 
     def report(self) -> Path:
         """Write the report of what is on file."""
@@ -130,12 +164,17 @@ class Pipeline:
         return {"generate": self._generate_settings(), "prune": defining_pruning(self.recipe.prune)}
 
     def _train_settings(self) -> Settings:
-        student = model_identity(self.recipe.student.model)
+        own = self.method.defining(self.recipe)
+        if self.method.targets is None:
+            examples = content_id("set", [[p.id] for p in self.training_problems()])
+        else:
+            examples = training_fingerprint(self._chosen())
         return {
-            "student": student,
+            "student": model_identity(self.recipe.student.model),
             "prompt": defining(self.recipe.prompt),
             "train": defining(self.recipe.train),
-            "examples": training_fingerprint(self._chosen()),
+            "examples": examples,
+            **({self.method.name: own} if own is not None else {}),
         }
 
     def _evaluate_settings(self, model: dict[str, str]) -> Settings:
@@ -148,21 +187,63 @@ class Pipeline:
 
     # What stages read.
 
-    def _training_problems(self) -> list[Problem]:
+    def training_problems(self) -> list[Problem]:
+        """Return the training problems."""
         return [p for s in self.recipe.problems for p in load_problems(s, self.limit)]
 
     def _wanted_traces(self) -> list[Trace]:
         """Return the traces of the recipe's problems that stage generate has on file."""
         folder = self._need("generate", self._generate_settings())
-        wanted = {p.id for p in self._training_problems()}
+        wanted = {p.id for p in self.training_problems()}
         samples = self.recipe.generate.samples
         return [t for t in folder.records(Trace) if t.problem_id in wanted and t.sample < samples]
 
-    def _chosen(self) -> list[PrunedTrace]:
+    def traces(self) -> list[Trace]:
+        """Return the student's own traces."""
+        return self._wanted_traces()
+
+    def pruned(self) -> list[PrunedTrace]:
+        """Return the pruned traces, accepted or not."""
         folder = self._need("prune", self._prune_settings())
         wanted = {t.id for t in self._wanted_traces()}
-        pruned = [p for p in folder.records(PrunedTrace) if p.id in wanted]
-        return choose(pruned, self.recipe.train.max_examples, self.recipe.train.seed)
+        return [p for p in folder.records(PrunedTrace) if p.id in wanted]
+
+    def explored(self, name: str) -> list[Trace]:
+        """Return what stage explore drew under ``name``."""
+        wanted = {p.id for p in self.training_problems()}
+        found = self.run_folder.stage(f"explore/{name}").records(Trace)
+        return [t for t in found if t.problem_id in wanted]
+
+    def explore_with(
+        self,
+        name: str,
+        problems: Sequence[Problem],
+        why: dict[str, object],
+        *,
+        model: Callable[[Path], str] | None = None,
+        prompt_of: PromptOf | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[Trace]:
+        """Draw one trace of each problem; see :class:`drp.methods.base.Workshop`."""
+        settings = {**self._generate_settings(), "explore": why}
+        if sampling:
+            settings["sampling"] = sampling.model_dump()
+        folder = self._open(f"explore/{name}", settings)
+        made = folder.path / "model"
+
+        def make() -> Engine:
+            return self._student_engine() if model is None else self._engine(model(made))
+
+        drawn = self._sample(
+            folder, make, list(problems), 1, self.recipe.generate.seed, prompt_of=prompt_of, sampling=sampling
+        )
+        shutil.rmtree(made, ignore_errors=True)
+        wanted = {p.id for p in problems}
+        return [t for t in drawn if t.problem_id in wanted]
+
+    def _chosen(self) -> list[Target]:
+        targets = self.method.targets(self) if self.method.targets else []
+        return choose(targets, self.recipe.train.max_examples, self.recipe.train.seed)
 
     def _need(self, stage: str, settings: Settings) -> StageFolder:
         """Return the folder of an earlier stage, which must stand with the recipe's settings."""
@@ -196,13 +277,17 @@ class Pipeline:
         problems: list[Problem],
         samples: int,
         seed: int,
+        prompt_of: PromptOf | None = None,
+        sampling: Sampling | None = None,
     ) -> list[Trace]:
-        settings = self.recipe.generate if folder.stage == "generate" else self.recipe.evaluate
+        evaluates = folder.stage.startswith("evaluate")
+        settings = self.recipe.evaluate if evaluates else self.recipe.generate
         with Grader() as grader:
             return asyncio.run(
                 sample_traces(
                     folder, make, problems,
-                    samples=samples, sampling=settings.sampling, seed=seed, prompt=self.recipe.prompt,
+                    samples=samples, sampling=sampling or settings.sampling, seed=seed, prompt=self.recipe.prompt,
+                    prompt_of=prompt_of,
                     grader=grader, progress=self.progress,
                 )
             )  # fmt: skip
@@ -255,8 +340,10 @@ def estimate_costs(
     from drp.benchmarks.files import read_traces
 
     settings = recipe.prune
-    if settings.teacher == "rules":
-        raise DrpError("the rules teacher costs nothing; name another with prune.teacher=edit_script")
+    if not settings.asks_a_model:
+        raise DrpError(
+            f"the {settings.teacher} teacher costs nothing; name another with prune.teacher=edit_script"
+        )
     if traces_file:
         traces = read_traces(traces_file)[:limit]
     else:
@@ -292,6 +379,28 @@ def _how_many(problems: ProblemSet, limit: int | None) -> int:
         if problems.count is None:
             raise
         return min(problems.count, limit or problems.count)
+
+
+def plan(recipe: Recipe, limit: int | None = None) -> list[str]:
+    """Return what a run of the recipe would do, one line a step, without running or fetching anything."""
+    method = method_of(recipe)
+    student = Path(resolve_model(recipe.student.model))
+    where = (
+        "on this machine" if student.is_dir() else "a hub id, or a folder that an earlier run has yet to make"
+    )
+    problems = sum(_how_many(s, limit) for s in recipe.problems)
+    lines = {
+        "generate": f"{problems:,} problems × {recipe.generate.samples}, at most "
+        f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine}",
+        "explore": method.summary,
+        "prune": f"teacher {recipe.prune.teacher}"
+        + (f" ({recipe.prune.llm.model})" if recipe.prune.asks_a_model else ", which needs no key"),
+        "train": method.summary,
+        "evaluate": ", ".join(f"{s.benchmark} ({_how_many(s, limit):,})" for s in recipe.evaluate.benchmarks)
+        + f" × {recipe.evaluate.runs} runs, before and after",
+    }
+    head = [f"recipe {recipe.name}: method {recipe.method}", f"student {recipe.student.model}: {where}"]
+    return head + [f"{stage}: {lines[stage]}" for stage in (*method.stages, "evaluate")]
 
 
 def open_scorer(recipe: Recipe) -> Scorer | None:

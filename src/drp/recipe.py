@@ -17,7 +17,7 @@ from drp.pruning.checks import CheckLimits
 from drp.records import Record
 from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesSettings
-from drp.training.settings import TrainSettings
+from drp.training.settings import RlSettings, TrainSettings
 
 EXECUTION: dict[str, Any] = {"execution": True}
 """Marks a field that changes how a stage runs but not what it produces: no part of fingerprints."""
@@ -106,8 +106,8 @@ class GenerateSettings(Record):
 class PruneSettings(Record):
     """Stage prune: edit scripts, applied and checked."""
 
-    teacher: Literal["rules", "edit_script", "two_stage", "direct"] = "rules"
-    """Who edits the traces: rules, or a language model by the named protocol."""
+    teacher: Literal["rules", "edit_script", "two_stage", "direct", "mini_direct"] = "rules"
+    """Who edits the traces: rules, or a language model by the named protocol; mini_direct is the mini world's own."""
     llm: LlmSettings = LlmSettings()
     """Settings of the language-model teachers."""
     endpoint: TeacherEndpointSettings = TeacherEndpointSettings()
@@ -139,16 +139,25 @@ class PruneSettings(Record):
     def _consistent(self) -> "PruneSettings":
         if self.teacher == "rules" and (self.answer == "teacher" or self.candidates > 1):
             raise ValueError("the rules teacher writes one candidate and no answer: use answer keep or short")
-        if self.teacher == "direct" and self.answer == "keep":
-            raise ValueError("teacher direct writes a solution of its own: set answer to teacher or short")
+        if self.teacher == "mini_direct" and self.candidates > 1:
+            raise ValueError("teacher mini_direct writes one candidate")
+        if self.teacher.endswith("direct") and self.answer == "keep":
+            raise ValueError(
+                f"teacher {self.teacher} writes a solution of its own: set answer to teacher or short"
+            )
         if (self.prefer == "natural" or self.max_nll_rise is not None) and not self.learnability:
             raise ValueError("prefer=natural and max_nll_rise need learnability=true")
-        if self.budget_usd is not None and self.teacher != "rules" and self.known_price is None:
+        if self.budget_usd is not None and self.asks_a_model and self.known_price is None:
             raise ValueError(
                 f"budget_usd needs the price of {self.llm.model!r}, which the table does not know: "
                 "set price={input: …, output: …}, in dollars per million tokens"
             )
         return self
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether the teacher is a language model."""
+        return self.teacher not in ("rules", "mini_direct")
 
     @property
     def known_price(self) -> Price | None:
@@ -160,9 +169,38 @@ class PruneSettings(Record):
 def defining_pruning(settings: PruneSettings) -> dict[str, Any]:
     """Return what defines pruned traces; the settings of teachers that are not used do not."""
     plain = defining(settings)
-    unused = ("llm", "endpoint", "candidates", "prefer") if settings.teacher == "rules" else ("rules",)
+    unused = ("rules",) if settings.asks_a_model else ("llm", "endpoint", "candidates", "prefer")
     return {name: value for name, value in plain.items() if name not in unused}
 
+
+class ValveSettings(Record):
+    """Method ``cot_valve``: chains of many lengths from models in between, trained on from long to short."""
+
+    short_model: str | None = None
+    """A sibling of the student that writes short chains: a checkpoint folder or hub id with the same weights' names."""
+    shares: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    """How far from the student to the short model each model in between lies."""
+    strength: float = Field(default=1.0, ge=0)
+    """Scale of the adapter when it is merged; above 1 extrapolates to shorter chains."""
+
+
+class TaleSettings(Record):
+    """Method ``tale``: a token budget in the prompt, or training on what budgets brought out."""
+
+    tuned: bool = True
+    """Train on the shortest right traces found (TALE-PT), or only prompt with an estimated budget (TALE-EP)."""
+    halvings: int = Field(default=4, ge=1)
+    """TALE-PT: how often the budget is halved while answers stay right and tokens fall."""
+    directive: str = "{question}\nLet's think step by step and use less than {budget} tokens."
+    """The prompt with a budget."""
+    estimate: str = (
+        "Task: {question}\nEstimate the smallest number of tokens that a full and correct answer to this task needs, "
+        "and give it as [[number]]."
+    )
+    """TALE-EP: the prompt that asks for the budget."""
+
+
+MethodName = Literal["drp", "self", "direct", "tale", "cot_valve", "think_prune"]
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     # What R1's makers recommend: sampling, a directive to box the answer, no system prompt, room to finish.
@@ -232,6 +270,8 @@ class Recipe(Record):
 
     name: str = "run"
     """Name shown in the report."""
+    method: MethodName = "drp"
+    """What the student is trained on, and how: drp (pruned traces), or one of the baselines."""
     student: StudentSettings = StudentSettings()
     prompt: PromptSettings = PromptSettings()
     problems: tuple[ProblemSet, ...] = Field(
@@ -241,7 +281,24 @@ class Recipe(Record):
     generate: GenerateSettings = GenerateSettings()
     prune: PruneSettings = PruneSettings()
     train: TrainSettings = TrainSettings()
+    rl: RlSettings = RlSettings()
+    """Settings of method think_prune."""
+    valve: ValveSettings = ValveSettings()
+    """Settings of method cot_valve."""
+    tale: TaleSettings = TaleSettings()
+    """Settings of method tale."""
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _method(self) -> "Recipe":
+        direct = self.prune.teacher.endswith("direct")
+        if self.method == "direct" and not direct:
+            raise ValueError("method direct needs prune.teacher=direct (a language model) or mini_direct")
+        if self.method == "drp" and self.prune.teacher == "mini_direct":
+            raise ValueError("teacher mini_direct prunes nothing: set method=direct")
+        if self.method == "cot_valve" and self.valve.short_model is None:
+            raise ValueError("method cot_valve needs valve.short_model: a sibling that writes short chains")
+        return self
 
     @model_validator(mode="before")
     @classmethod

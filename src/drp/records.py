@@ -232,3 +232,16 @@ class PrunedTrace(Keyed):
     usage: Usage | None = None
     """Tokens the teacher's calls for this trace took, all candidates together; ``None``: no model."""
     source_id: str | None = None
+
+
+class Target(Keyed):
+    """One text to train on; its ``id`` is that of the trace it came from."""
+
+    question: str
+    thinking: str
+    answer: str
+    own_thinking: str
+    """The student's own trace of the problem, for the learnability beside it."""
+    own_answer: str
+    phase: int = 0
+    """Phases are trained one after the other, by the same adapter."""

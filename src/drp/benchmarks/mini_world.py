@@ -8,6 +8,7 @@ which split it can appear in, so no seed can leak a test problem into training.
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -293,3 +294,77 @@ def load(tier: str, split: Split, count: int, seed: int = 0) -> list[Problem]:
             break
         problems.append(Problem(question=world.question, gold=world.gold, benchmark=tier, split=split))
     return problems
+
+
+_SAYS: tuple[tuple[Kind, str], ...] = (
+    ("both", r"(?P<owner>\w+) has as many \w+ as (?P<a>\w+) and (?P<b>\w+) together\."),
+    ("share", r"(?P<owner>\w+) has (?P<part>half|a third|a quarter|a fifth) as many \w+ as (?P<a>\w+)\."),
+    ("times", r"(?P<owner>\w+) has (?P<n>\d+) times as many \w+ as (?P<a>\w+)\."),
+    ("more", r"(?P<owner>\w+) has (?P<n>\d+) more \w+ than (?P<a>\w+)\."),
+    ("fewer", r"(?P<owner>\w+) has (?P<n>\d+) fewer \w+ than (?P<a>\w+)\."),
+    ("finds", r"Then (?P<owner>\w+) finds (?P<n>\d+) more \w+\."),
+    ("loses", r"Then (?P<owner>\w+) gives away (?P<n>\d+) \w+\."),
+    ("given", r"(?P<owner>\w+) has (?P<n>\d+) \w+\."),
+)
+_ASKS = re.compile(r"How many (?P<item>\w+) (?:does|do) (?P<a>\w+)(?: and (?P<b>\w+))? .*\?")
+
+
+def _read(sentence: str) -> tuple[Kind, re.Match[str]]:
+    for kind, pattern in _SAYS:
+        if match := re.fullmatch(pattern, sentence):
+            return kind, match
+    raise DataError(f"not a sentence of the mini world: {sentence[:80]!r}")
+
+
+def parse(question: str) -> WorldProblem:
+    """Return the problem behind a question of this world.
+
+    Raises:
+        DataError: The question is not of this world.
+    """
+    *stated, ask = re.findall(r"[^.?]+[.?]", question)
+    quantities: list[Quantity] = []
+    holder: dict[str, int] = {}
+    asked = _ASKS.fullmatch(ask.strip())
+    try:
+        for sentence in (part.strip() for part in stated):
+            kind, found = _read(sentence)
+            groups, owner = found.groupdict(), found["owner"]
+            number = int(groups["n"]) if groups.get("n") else None
+            if kind == "share":
+                number = next(n for n, words in FRACTIONS.items() if words == groups["part"])
+            named = (
+                [owner] if kind in ("finds", "loses") else [groups[k] for k in ("a", "b") if groups.get(k)]
+            )
+            sources = tuple(holder[name] for name in named)
+            value = apply_operation(kind, tuple(quantities[i].value for i in sources), number)
+            quantities.append(Quantity(kind, owner, sources, number, value, sentence))
+            holder[owner] = len(quantities) - 1
+        if asked is None:
+            raise DataError(f"not a question of the mini world: {ask.strip()!r}")
+        ends = tuple(holder[name] for name in (asked["a"], asked["b"]) if name)
+        if len(ends) == 2:
+            value = quantities[ends[0]].value + quantities[ends[1]].value
+            quantities.append(Quantity("total", "", ends, None, value, ""))
+        elif ends[0] != len(quantities) - 1:
+            quantities.append(quantities[ends[0]])
+    except (StopIteration, KeyError) as error:
+        raise DataError(f"not a question of the mini world: {question[:80]!r}") from error
+    return WorldProblem(asked["item"], tuple(quantities), ask.strip())
+
+
+def expression(problem: WorldProblem) -> str:
+    """Return the answer as one compound expression of the given numbers, as a strong solver would write it."""
+
+    def write(index: int, inner: bool) -> str:
+        q = problem.quantities[index]
+        if q.kind == "given":
+            return str(q.value)
+        sign = {"more": "+", "finds": "+", "fewer": "-", "loses": "-", "times": "*", "share": "/"}.get(
+            q.kind, "+"
+        )
+        right = str(q.number) if q.number is not None else write(q.sources[1], sign != "+")
+        text = f"{write(q.sources[0], sign in '*/')} {sign} {right}"
+        return f"({text})" if inner and sign in "+-" else text
+
+    return write(len(problem.quantities) - 1, False)

@@ -64,13 +64,27 @@ def _pipeline(
 
 
 @app.command()
-def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    out: Out = None,
+    limit: Limit = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done; needs no network.")
+    ] = False,
+) -> None:
     """Run the whole job: generate, prune, train, evaluate, report. The same command again continues."""
+    if dry_run:
+        from drp.pipeline import plan
+        from drp.recipe import load_recipe
+
+        for line in plan(load_recipe(recipe, overrides or ()), limit):
+            typer.echo(line)
+        return
     from drp.cli.tables import print_report
-    from drp.pipeline import STAGES
 
     with _pipeline(recipe, overrides, out, limit) as pipeline:
-        pipeline.run(*STAGES)
+        pipeline.run()
         print_report(pipeline.run_folder.path)
 
 

@@ -27,12 +27,13 @@ async def sample_traces(
     sampling: Sampling,
     seed: int,
     prompt: PromptSettings,
+    prompt_of: Callable[[Problem], PromptSettings] | None = None,
     grader: Grader,
     progress: Progress,
 ) -> list[Trace]:
     """Draw ``samples`` graded traces of every problem, resuming what is on file.
 
-    The engine is only made where something is owed.
+    The engine is only made where something is owed. ``prompt_of`` gives a problem a prompt of its own.
     """
     requests: list[Request] = []
     origin: dict[str, tuple[Problem, int]] = {}
@@ -45,7 +46,7 @@ async def sample_traces(
             requests.append(
                 Request(
                     id=identity,
-                    messages=prompt_messages(prompt, problem.question),
+                    messages=prompt_messages(prompt_of(problem) if prompt_of else prompt, problem.question),
                     sampling=sampling,
                     seed=request_seed(seed, identity),
                 )

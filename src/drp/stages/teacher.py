@@ -12,6 +12,7 @@ from drp.recipe import EndpointSettings, PruneSettings
 from drp.teachers.base import Teacher
 from drp.teachers.direct import DirectTeacher, WholeTeacher
 from drp.teachers.edit_script import EditScriptTeacher
+from drp.teachers.mini_direct import MiniDirectTeacher
 from drp.teachers.replies import ReplyStore
 from drp.teachers.rules import RulesTeacher
 from drp.teachers.two_stage import TwoStageTeacher
@@ -51,6 +52,9 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
     """Provide the teacher; a language model's replies are kept in ``folder``."""
     if settings.teacher == "rules":
         yield OpenTeacher(RulesTeacher(settings.rules), 1)
+        return
+    if settings.teacher == "mini_direct":
+        yield OpenTeacher(MiniDirectTeacher(), 1)
         return
     from drp.engines.batch_engine import BatchEngine
 

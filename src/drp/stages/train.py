@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from drp.engines.identity import resolve_model
 from drp.errors import MissingExtraError, TrainingError
+from drp.grading.grader import Grader
 from drp.recipe import Recipe
-from drp.records import Failure, Keyed, PrunedTrace, Record, content_id
+from drp.records import Failure, Keyed, Problem, Record, Target, content_id
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress
@@ -31,6 +32,14 @@ class TrainStep(Keyed):
     epoch: float = 0.0
 
 
+class RlStep(TrainStep):
+    """One step of reinforcement as logged."""
+
+    reward: float = 0.0
+    tokens: float = 0.0
+    """Mean tokens of the step's completions."""
+
+
 class Learnability(Record):
     """Mean NLL per response token under the untrained student, in nats."""
 
@@ -42,21 +51,23 @@ class Learnability(Record):
     pruned_tokens: float
 
 
-def choose(pruned: Sequence[PrunedTrace], most: int, seed: int) -> list[PrunedTrace]:
-    """Return the accepted pruned traces to train on, at most ``most``, in an order of their ids."""
-    accepted = sorted((p for p in pruned if p.accepted), key=lambda p: p.id)
-    if len(accepted) <= most:
-        return accepted
-    return random.Random(seed).sample(accepted, most)
+def choose(targets: Sequence[Target], most: int, seed: int) -> list[Target]:
+    """Return the texts to train on, at most ``most`` of each phase, in an order of their ids."""
+    chosen: list[Target] = []
+    for phase in sorted({t.phase for t in targets}):
+        found = sorted((t for t in targets if t.phase == phase), key=lambda t: t.id)
+        chosen += found if len(found) <= most else random.Random(seed).sample(found, most)
+    return chosen
 
 
-def training_fingerprint(chosen: Sequence[PrunedTrace]) -> str:
+def training_fingerprint(chosen: Sequence[Target]) -> str:
     """Return the identity of a training set: the texts, not only which traces they came from."""
-    return content_id("set", [[p.id, p.thinking, p.answer] for p in chosen])
+    phases = [[t.phase] if t.phase else [] for t in chosen]
+    return content_id("set", [[t.id, t.thinking, t.answer, *p] for t, p in zip(chosen, phases, strict=True)])
 
 
 def _examples(
-    recipe: Recipe, tokenizer: Any, chosen: Sequence[PrunedTrace], original: bool = False
+    recipe: Recipe, tokenizer: Any, chosen: Sequence[Target], original: bool = False
 ) -> "list[Example]":
     from drp.training.examples import build_example
 
@@ -65,17 +76,15 @@ def _examples(
             tokenizer,
             p.id,
             [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)],
-            p.original_thinking if original else p.thinking,
-            p.original_answer if original else p.answer,
+            p.own_thinking if original else p.thinking,
+            p.own_answer if original else p.answer,
         )
         for p in chosen
     ]
 
 
-def train_student(
-    recipe: Recipe, folder: StageFolder, chosen: Sequence[PrunedTrace], progress: Progress
-) -> Path:
-    """Fine-tune the student on pruned traces and return the folder of the merged model."""
+def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target], progress: Progress) -> Path:
+    """Fine-tune the student on texts, phase by phase, and return the folder of the merged model."""
     manifest = folder.manifest()
     model_folder = folder.path / "model"
     if manifest and manifest.complete and model_folder.exists():
@@ -99,32 +108,100 @@ def train_student(
             f"{len(longer)} of {len(chosen)} examples are longer than train.max_length={settings.max_length} "
             "tokens. Raise it, or set train.over_length=drop to leave them out."
         )
-    _, resumed = last_checkpoint(folder.path)
-    _forget_after(folder, resumed)
+    phases = [[t.id for t in chosen if t.phase == phase] for phase in sorted({t.phase for t in chosen})]
+    if len(phases) > 1:  # an interrupted training of several phases goes on after its last whole phase
+        resumed = -1
+    else:
+        _, resumed = last_checkpoint(folder.path)
+    _forget_after(folder, max(0, resumed))
     folder.errors_path.unlink(missing_ok=True)
     with folder.errors() as errors:
         for example in longer:
             message = f"{len(example.input_ids)} tokens, limit {settings.max_length}"
             errors.append(Failure(id=example.id, stage="train", kind="over_length", message=message))
-    last: dict[str, int] = {"steps": 0}
+    last: dict[str, int] = {"steps": 0, "phase": 0, "before": 0}
     with folder.journal() as journal:
 
         def listen(step: int, total: int, figures: dict[str, float]) -> None:
+            last["phase"], step, total = step, last["before"] + step, last["before"] + total
             if not last["steps"]:
                 progress.begin("train", step - 1, total)
             journal.append(TrainStep(id=f"step-{step}", step=step, **figures))
             progress.advance(step - last["steps"] if last["steps"] else 1)
             last["steps"] = step
 
-        fine_tune(
-            path, examples, settings, folder.path,
-            device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
-        )  # fmt: skip
+        how: dict[str, Any] = {
+            "device": recipe.student.device,
+            "dtype": recipe.student.dtype,
+            "listen": listen,
+        }
+        strength = recipe.valve.strength if recipe.method == "cot_valve" else 1.0
+        adapter: Path | None = None
+        for number, ids in enumerate(phases[:-1]):
+            part = folder.path / f"phase-{number}"
+            if not (part / "model").exists():
+                fine_tune(path, _of(examples, ids), settings, part, adapter=adapter, **how)
+            adapter, last["before"] = part / "adapter", last["before"] + last["phase"]
+        rest = _of(examples, phases[-1]) if phases else []
+        fine_tune(path, rest, settings, folder.path, adapter=adapter, strength=strength, **how)
     _measure_learnability(recipe, folder, tokenizer, chosen)
-    counts = {"examples": len(examples), "over_length": len(longer), **last}
+    counts = {"examples": len(examples), "over_length": len(longer), "steps": last["steps"]}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
     note = f"{len(examples)} examples, {last['steps']} steps, {time.monotonic() - started:.0f} s"
     progress.end(note + (f"; {len(longer)} over {settings.max_length} tokens left out" if longer else ""))
+    return model_folder
+
+
+def _of(examples: "Sequence[Example]", ids: Sequence[str]) -> "list[Example]":
+    wanted = set(ids)
+    return [example for example in examples if example.id in wanted]
+
+
+def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], progress: Progress) -> Path:
+    """Reinforce the student on problems alone and return the folder of the model."""
+    manifest = folder.manifest()
+    model_folder = folder.path / "model"
+    if manifest and manifest.complete and model_folder.exists():
+        progress.begin("train", manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
+        progress.end(f"already trained on {manifest.counts.get('problems', 0)} problems")
+        return model_folder
+    try:
+        from drp.engines.transformers_engine import load_tokenizer
+        from drp.training.examples import render_prompt
+        from drp.training.rl import Task, reinforce
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    started = time.monotonic()
+    path = resolve_model(recipe.student.model)
+    tokenizer = load_tokenizer(path)
+    tasks = [
+        Task(
+            render_prompt(tokenizer, [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)]),
+            p.gold,
+        )
+        for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))
+    ]
+    done = sum((folder.path / f"round-{n}" / "model").exists() for n in range(len(recipe.rl.limits)))
+    _forget_after(folder, done * recipe.rl.steps)
+    with folder.journal() as journal, Grader() as grader:
+        progress.begin("train", done * recipe.rl.steps, len(recipe.rl.limits) * recipe.rl.steps)
+
+        def listen(step: int, total: int, figures: dict[str, float]) -> None:
+            _ = total
+            journal.append(RlStep(id=f"step-{step}", step=step, **figures))
+            progress.advance(1)
+
+        sampled = reinforce(
+            path, tasks, recipe.rl, recipe.train, folder.path, grader.is_correct,
+            device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
+        )  # fmt: skip
+    counts = {
+        "problems": len(tasks),
+        "steps": len(recipe.rl.limits) * recipe.rl.steps,
+        "sampled_tokens": sampled,
+    }
+    folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
+    progress.end(f"{len(tasks)} problems, {counts['steps']} steps, {time.monotonic() - started:.0f} s")
     return model_folder
 
 
@@ -135,7 +212,7 @@ def _forget_after(folder: StageFolder, step: int) -> None:
 
 
 def _measure_learnability(
-    recipe: Recipe, folder: StageFolder, tokenizer: Any, chosen: Sequence[PrunedTrace]
+    recipe: Recipe, folder: StageFolder, tokenizer: Any, chosen: Sequence[Target]
 ) -> None:
     from drp.engines.transformers_engine import load_model
     from drp.training.learnability import mean_nll

@@ -8,6 +8,7 @@ back in whenever a deletion would cut it off.
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,6 +27,7 @@ from drp.pruning.skills import (
 )
 from drp.records import Edit, EditScript, Record, Trace
 from drp.teachers.base import Proposal
+from drp.teachers.crude import cue_script, whole_script, with_mistakes
 from drp.teachers.slicing import (
     Line,
     check_block,
@@ -61,6 +63,10 @@ class RulesSettings(Record):
     """Whether the first unit stays, so that a pruned trace opens as the student opens."""
     reflection_share: float = Field(default=0.2, ge=0, le=1)
     """Reflection words per word to keep, as a share of the original's; short talk supplies them."""
+    segmentation: Literal["skill", "default", "none"] = "skill"
+    """As it is; or for ablations: sentences by their cue words, or the whole trace as one list of equations."""
+    mistakes: float = Field(default=0.0, ge=0, le=1)
+    """Share of decisions turned round on purpose, as a stand-in for weaker teachers."""
     duplicate_overlap: float = Field(default=0.85, gt=0, le=1)
     """Share of common words from which a line repeats an earlier one."""
 
@@ -69,15 +75,22 @@ class RulesTeacher:
     """Prunes by rules alone; the same trace always gets the same script."""
 
     name = "rules"
-    exempt: frozenset[str] = frozenset()
 
     def __init__(self, settings: RulesSettings | None = None) -> None:
         self.settings = settings or RulesSettings()
 
+    @property
+    def exempt(self) -> frozenset[str]:
+        """Nothing, except that a list of equations has no bytes and no habits of the student."""
+        return frozenset({"own_share", "reflection"} if self.settings.segmentation == "none" else ())
+
     async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
         _ = candidate
-        return Proposal(script=self.script(trace.question, trace.answer, units))
+        script = self.script(trace.question, trace.answer, units)
+        if self.settings.mistakes:
+            script = with_mistakes(script, self.settings.mistakes, trace.id)
+        return Proposal(script=script)
 
     async def repair(
         self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
@@ -93,7 +106,12 @@ class RulesTeacher:
 
     def script(self, question: str, answer: str, units: Sequence[str]) -> EditScript:
         """Return the edit script of units that answer ``question`` with ``answer``."""
-        return _Pass(question, final_answer(answer) or "", units, self.settings).script()
+        final = final_answer(answer) or ""
+        if units and self.settings.segmentation == "default":
+            return cue_script(units)
+        if units and self.settings.segmentation == "none":
+            return whole_script(units, final)
+        return _Pass(question, final, units, self.settings).script()
 
 
 class _Pass:

@@ -100,12 +100,25 @@ def fine_tune(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    adapter: Path | None = None,
+    strength: float = 1.0,
     listen: Listener = lambda *_: None,
 ) -> None:
     """Fine-tune a student on examples; leaves ``adapter/`` and ``model/`` under ``out``.
 
     Continues from the last checkpoint under ``out`` if an earlier call was interrupted. The merged
     model keeps the dtype of the student's own weights on file.
+
+    Args:
+        model_path: The student.
+        examples: What to train on.
+        settings: How.
+        out: Where results go.
+        device: Where to train.
+        dtype: Number format of the weights.
+        adapter: Go on with this adapter instead of a new one.
+        strength: Scale of the adapter when it is merged.
+        listen: Told about every step.
 
     Raises:
         TrainingError: There is nothing to train on, or the loss is not a number.
@@ -122,18 +135,20 @@ def fine_tune(
     work = out / "checkpoints"
     data = Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples])
     torch.manual_seed(settings.seed)
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    tuned: Any = PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model
     trainer = SFTTrainer(
-        model=model,
+        model=tuned,
         args=_config(settings, work, where),
         train_dataset=data,
         processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=None if adapter else lora,
         callbacks=[_Log(listen)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -141,11 +156,11 @@ def fine_tune(
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not torch.isfinite(torch.tensor(result.training_loss)):
         raise TrainingError("the training loss is not a number; lower the learning rate")
-    save_student(trainer.model, tokenizer, model_path, out)
+    save_student(trainer.model, tokenizer, model_path, out, strength)
     shutil.rmtree(work)
 
 
-def save_student(tuned: Any, tokenizer: Any, model_path: str, out: Path) -> None:
+def save_student(tuned: Any, tokenizer: Any, model_path: str, out: Path, strength: float = 1.0) -> None:
     """Save the adapter of a tuned model and the merged model, each complete or not at all."""
     for name in ("adapter", "model"):
         shutil.rmtree(out / f"{name}.tmp", ignore_errors=True)
@@ -156,11 +171,42 @@ def save_student(tuned: Any, tokenizer: Any, model_path: str, out: Path) -> None
     config = json.loads(adapter_config.read_text())
     config["base_model_name_or_path"] = model_path
     adapter_config.write_text(json.dumps(config, indent=1) + "\n")
-    # Merged in float32, from the adapter as saved, so that both say the same.
-    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    merged: Any = PeftModel.from_pretrained(base, str(out / "adapter.tmp")).merge_and_unload()
-    stored = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
-    merged.to(stored).save_pretrained(out / "model.tmp")
-    tokenizer.save_pretrained(out / "model.tmp")
+    merge(model_path, out / "adapter.tmp", strength, tokenizer, out / "model.tmp")
     (out / "adapter.tmp").rename(out / "adapter")
     (out / "model.tmp").rename(out / "model")
+
+
+def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: Path) -> None:
+    """Save a model with an adapter merged into it at ``strength`` times its scale.
+
+    Merged in float32, from the adapter as saved, so that both say the same; kept in the dtype of the model on file.
+    """
+    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    tuned: Any = PeftModel.from_pretrained(base, str(adapter))
+    for module in tuned.modules():
+        if hasattr(module, "scaling") and strength != 1.0:
+            module.scaling = {name: strength * scale for name, scale in module.scaling.items()}
+    merged = tuned.merge_and_unload()
+    stored = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
+    merged.to(stored).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def interpolate(first: str, second: str, share: float, out: Path) -> None:
+    """Save the model that lies ``share`` of the way from one model to a sibling with the same weights.
+
+    Raises:
+        TrainingError: The two do not have the same weights.
+    """
+    one: Any = AutoModelForCausalLM.from_pretrained(first, dtype=torch.float32)
+    weights = dict(one.named_parameters())
+    other = dict(AutoModelForCausalLM.from_pretrained(second, dtype=torch.float32).named_parameters())
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in other.items()}:
+        raise TrainingError(
+            f"{first} and {second} do not have the same weights, so nothing lies between them"
+        )
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.lerp_(other[name], share)
+    one.to(AutoModelForCausalLM.from_pretrained(first, dtype="auto").dtype).save_pretrained(out)
+    load_tokenizer(first).save_pretrained(out)

@@ -1,0 +1,1 @@
+"""Methods: what the student is trained on, and how."""

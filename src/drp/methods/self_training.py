@@ -1,0 +1,12 @@
+"""The control: the student's own right traces, unpruned. What it gains, rejection sampling gains."""
+
+from drp.methods.base import Method, Workshop, of_trace, usable
+from drp.records import Target
+
+
+def targets(work: Workshop) -> list[Target]:
+    """Return the student's closed and right traces."""
+    return [of_trace(trace) for trace in work.traces() if usable(trace)]
+
+
+METHOD = Method("self", ("generate", "train"), "fine-tune on own right traces, unpruned", targets)

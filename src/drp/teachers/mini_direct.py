@@ -1,0 +1,42 @@
+"""The mini world's own short solution: what a strong teacher would write, as one compound expression."""
+
+from collections.abc import Sequence
+
+from drp.benchmarks.mini_world import expression, parse
+from drp.errors import DataError, TeacherError
+from drp.records import Edit, EditScript, Trace
+from drp.teachers.base import Proposal
+from drp.teachers.direct import DirectTeacher
+
+
+class MiniDirectTeacher:
+    """Replaces a trace by the generator's solution; keeps nothing of the student's. Only for the mini world."""
+
+    name = "mini_direct"
+    exempt = DirectTeacher.exempt
+
+    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
+        """Return one solution; see :class:`drp.teachers.base.Teacher`."""
+        _ = candidate
+        try:
+            problem = parse(trace.question)
+        except DataError as error:
+            raise TeacherError(f"teacher mini_direct: {error}", kind="not_mini") from error
+        who = problem.quantities[-1].owner
+        subject = f"{who} has" if who else "Together they have"
+        text = f"{subject} {expression(problem)} = {problem.gold} {problem.item}."
+        edit = Edit(first=0, last=len(units) - 1, action="rewrite", skills=("direct",), text=text)
+        script = EditScript(units=len(units), edits=(edit,))
+        return Proposal(script=script, answer=f"The answer is \\boxed{{{problem.gold}}}.")
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Return ``None``: there is one solution."""
+        _ = trace, units, proposal, complaints
+        return None
+
+    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
+        """Return ``None``."""
+        _ = trace, units, proposal
+        return None
