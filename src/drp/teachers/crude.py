@@ -1,6 +1,7 @@
 """The rules teacher made worse on purpose, for the ablations: without skills, without steps, with mistakes."""
 
 import random
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -8,6 +9,7 @@ from drp.pruning.skills import ALTERNATIVE, CONCLUSION, DOUBT, RESTATEMENT, VERI
 from drp.records import Edit, EditScript
 from drp.text.equations import find_equations
 
+_SIGN = re.compile(r"(?<=[\d)])([-+*/=])")
 _CUES = (VERIFICATION, ALTERNATIVE, DOUBT, RESTATEMENT)
 
 
@@ -41,7 +43,7 @@ def whole_script(units: Sequence[str], final: str) -> EditScript:
     for equation in find_equations("".join(units)):
         if equation.holds and equation.key not in keys:
             keys.add(equation.key)
-            written.append(equation.key)
+            written.append(_SIGN.sub(r" \1 ", equation.key))
             if str(equation.value) == final:
                 break
     text = f"{', '.join(written)}. The answer is {final}." if written else f"The answer is {final}."
