@@ -24,7 +24,6 @@ from drp.report.text import Table
 HONEST = [
     ("\\boxed{(x+1)^2}", "x^2+2x+1"),
     ("\\boxed{\\sqrt{8}}", "2\\sqrt{2}"),
-    ("\\boxed{x\\le3}", "(-\\infty,3]"),
 ]
 
 
