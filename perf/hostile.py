@@ -24,6 +24,7 @@ from drp.report.text import Table
 HONEST = [
     ("\\boxed{(x+1)^2}", "x^2+2x+1"),
     ("\\boxed{\\sqrt{8}}", "2\\sqrt{2}"),
+    ("\\boxed{x \\le \\sqrt{8}}", "(-\\infty,2\\sqrt{2}]"),
 ]
 
 

@@ -19,6 +19,10 @@ _ASSIGNED = re.compile(r"^\\?[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?\s*=\s*(?P<value>[^=]
 _FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{([-+]?\d+)\}\{([-+]?\d+)\}$")
 _MIXED = re.compile(r"^([-+]?)(\d+)\s*\\[dt]?frac\{(\d+)\}\{(\d+)\}$")
 _SCIENTIFIC = re.compile(r"^([-+]?[\d.]+)(?:\\times|\\cdot|×|\*)10\^\{?([-+]?\d{1,3})\}?$")
+_RECURRING = re.compile(r"^([-+]?)(\d*)\.(\d*)\\overline\{(\d+)\}$")
+_VARIABLE = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
+_RELATION = re.compile(r"\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![a-zA-Z])|<=|>=|[<>≤≥]")
+_EITHER = re.compile(r"\bor\b|\\cup(?![a-zA-Z])|\\lor(?![a-zA-Z])")
 _CHOICE = re.compile(r"^\(?([A-Ja-j])\)?\.?$")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{([^{}]*)\}")
 PAIRS = {"(": ")", "[": "]", "{": "}"}
@@ -51,7 +55,7 @@ def number(text: str) -> Fraction | None:
     value = parse_number(text)
     if value is not None:
         return value
-    tight = text.replace(" ", "")
+    tight = re.sub(r"frac(\d)(\d)$", r"frac{\1}{\2}", text.replace(" ", ""))
     if match := _FRACTION.match(tight):
         below = int(match[3])
         return None if below == 0 else (-1 if match[1] == "-" else 1) * Fraction(int(match[2]), below)
@@ -60,7 +64,46 @@ def number(text: str) -> Fraction | None:
     if match := _SCIENTIFIC.match(tight):
         factor = parse_number(match[1])
         return None if factor is None else factor * Fraction(10) ** int(match[2])
+    if match := _RECURRING.match(tight):
+        sign, whole, fixed, period = match.groups()
+        nines = 10 ** len(period) - 1
+        value = Fraction(int(whole + fixed or "0") * nines + int(period), nines * 10 ** len(fixed))
+        return -value if sign == "-" else value
     return None
+
+
+def interval(text: str) -> str | None:
+    r"""Return an inequality in one variable as LaTeX of the interval it stands for, or ``None``.
+
+    ``x \le 3`` is ``(-\infty,3]``, ``1 < x < 2`` is ``(1,2)``, and cases joined by "or" are a union.
+    """
+    found = [_one_interval(case) for case in _EITHER.split(bare(text))]
+    return "\\cup".join(case for case in found if case) if all(found) else None
+
+
+def _one_interval(text: str) -> str | None:
+    relations = _RELATION.findall(text)
+    sides = [side.strip() for side in _RELATION.split(text)]
+    if not 1 <= len(relations) <= 2 or not all(sides):
+        return None
+    upward = [sign[0] in "<≤" or sign.startswith("\\l") for sign in relations]
+    if len(set(upward)) > 1:
+        return None
+    if not upward[0]:
+        sides, relations = sides[::-1], relations[::-1]
+    closed = [sign not in ("<", ">", "\\lt", "\\gt") for sign in relations]
+    if len(sides) == 3:
+        low, variable, high = sides
+        ends = closed
+    elif re.fullmatch(_VARIABLE, sides[0]):
+        low, (variable, high) = "-\\infty", sides
+        ends = [False, *closed]
+    else:
+        (low, variable), high = sides, "\\infty"
+        ends = [*closed, False]
+    if not re.fullmatch(_VARIABLE, variable):
+        return None
+    return f"{'[' if ends[0] else '('}{low},{high}{']' if ends[1] else ')'}"
 
 
 def choice(text: str) -> str | None:

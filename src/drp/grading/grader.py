@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Literal, Self
 
-from drp.grading.forms import bare, choice, number, parts, same_spelling
+from drp.grading.forms import bare, choice, interval, number, parts, same_spelling
 from drp.records import Record
 from drp.text.answers import final_answer
 
@@ -58,6 +58,11 @@ class Grader:
 
     def compare(self, extracted: str, gold: str) -> Grade:
         """Compare two final answers."""
+        ours, theirs = interval(extracted), interval(gold)
+        if (ours is None) != (theirs is None):
+            # Two inequalities stay as they are: their variables have to agree.
+            grade = self.compare(ours or extracted, theirs or gold)
+            return grade.model_copy(update={"extracted": extracted})
         quick = self._quick(extracted, gold)
         if quick is not None:
             correct, how = quick
