@@ -2,8 +2,8 @@
 
     python tools/lab.py --work runs/lab --out results/mini-lab [--seeds 3] [--jobs 8] [--grid full|small] [section.field=value …]
 
-Each row is one run folder under ``--work``; a row that is complete is not run again. Tables and figures (lab.json) are
-written after every row. ``--grid small`` is one tier, one seed and three methods, for a CPU.
+Each row is one run folder under ``--work``; a row that is complete is not run again. Figures (lab.json) and tables are
+written after every row, plots at the end. ``--grid small`` is one seed and three methods, for a CPU.
 """
 
 import argparse
@@ -13,16 +13,26 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
+import numpy as np
+
+import lab_report
+from drp.engines.identity import resolve_model
 from drp.records import Trace
 from drp.report.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs.folder import StageFolder
+from drp.stages.train import RlStep
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"
 DRP = [sys.executable, "-W", "ignore", "-c", "from drp.cli.app import main; main()"]
+
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+BINS = np.arange(0, 1201, 20)
 
 
 @dataclass(frozen=True)
@@ -36,24 +46,37 @@ class Row:
     """A row whose model this one needs, and the field that takes it."""
     takes: str = ""
     table: str = "methods"
-    tags: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def moves_student(self) -> bool:
+        """Whether the row starts from another student than the embedded one, whose traces it cannot share."""
+        return self.takes == "student.model"
 
 
 def grid(seeds: int, size: str) -> list[Row]:
     """Return the rows, those that others wait for first."""
     if size == "small":
-        return [Row(f"{m}-0", m, (f"train.seed={0}",)) for m in ("drp", "self", "direct")]
-    rows = [
-        Row(f"{method}-{seed}", method, (f"train.seed={seed}",))
-        for seed in range(seeds)
-        for method in ("drp", "direct", "self")
-    ]
-    first = [
-        Row("think_prune-0", "think_prune"),
-        Row("drp_rl-0", "drp_rl", (), "drp-0", "student.model"),
-        Row("cot_valve-0", "cot_valve", (), "direct-0", "valve.short_model"),
-    ]
-    ablations = [
+        return [Row(f"{m}-0", m, ("train.seed=0",)) for m in ("drp", "self", "direct")]
+    harder = ("rl.steps=80", "rl.length_weight=0.3", "rl.most_loss=0.03", "rl.validation=256", "rl.looks=4")
+    rows: list[Row] = []
+    for method, recipe, after, takes, changes in (
+        ("self", "self", None, "", ()),
+        ("drp", "drp", None, "", ()),
+        ("direct", "direct", None, "", ()),
+        ("self_drp", "drp", "self", "student.model", ()),
+        ("think_prune", "think_prune", None, "", ()),
+        ("drp_rl", "drp_rl", "drp", "student.model", ()),
+        ("self_drp_rl", "drp_rl", "self_drp", "student.model", harder),
+        ("cot_valve", "cot_valve", "direct", "valve.short_model", ()),
+    ):
+        rows += [
+            Row(f"{method}-{s}", recipe, (f"train.seed={s}", *changes), after and f"{after}-{s}", takes)
+            for s in range(seeds)
+        ]
+    return [
+        *rows,
+        Row("drp_rl_long-0", "drp_rl", harder, "drp-0", "student.model", "rl"),
+        Row("drp_rl_kl-0", "drp_rl", ("rl.kl=0.05",), "drp-0", "student.model", "rl"),
         Row("sentences-0", "drp", ("prune.rules.segmentation=default",), table="segmentation"),
         Row("whole-0", "drp", ("prune.rules.segmentation=none", "prune.checks.min_length_ratio=0"), table="segmentation"),
         Row("mistakes-10-0", "drp", ("prune.rules.mistakes=0.1",), table="teacher"),
@@ -61,7 +84,6 @@ def grid(seeds: int, size: str) -> list[Row]:
         Row("short-answer-0", "drp", ("prune.answer=short",), table="answer"),
         Row("checks-kept-0", "drp", ("prune.rules.keep_checks=9",), table="style"),
     ]  # fmt: skip
-    return [*rows[:2], first[0], *first[1:], *rows[2:], *ablations]
 
 
 class Lab:
@@ -69,7 +91,8 @@ class Lab:
 
     def __init__(self, work: Path, out: Path, changes: list[str]) -> None:
         self.work, self.out, self.changes, self.lock = work, out, changes, Lock()
-        self.results: dict[str, object] = {}
+        self.results: dict[str, dict[str, Any]] = {}
+        self.curves: dict[str, list[dict[str, Any]]] = {}
         self.done: dict[str, bool] = {}
         out.mkdir(parents=True, exist_ok=True)
 
@@ -95,20 +118,20 @@ class Lab:
             time.sleep(0.5)
         if row.after:
             changes.append(f"{row.takes}={self.work / row.after / 'train' / 'model'}")
-        if row.takes != "student.model":
+        if not row.moves_student:
             for stage in ("generate", "evaluate/base"):
                 if not (folder / stage).exists():
                     shutil.copytree(self.work / "base" / stage, folder / stage)
         try:
             recipe = str(RECIPES / f"{row.recipe}.yaml")
             if not (folder / "train" / "model").exists():
-                stages = {
-                    "cot_valve": ("run",),
-                    "think_prune": ("train",),
-                    "drp_rl": ("train",),
-                    "self": ("train",),
-                }
-                for stage in stages.get(row.recipe, ("prune", "train")):
+                if row.recipe == "cot_valve":
+                    stages = ["run"]
+                elif row.recipe in ("think_prune", "drp_rl", "self"):
+                    stages = ["train"]
+                else:
+                    stages = [*(["generate"] if row.moves_student else []), "prune", "train"]
+                for stage in stages:
                     self.drp(folder, stage, recipe, *changes)
             self.done[row.name] = True
             self.drp(folder, "evaluate", recipe, *changes)
@@ -127,14 +150,18 @@ class Lab:
         learnability = folder / "train" / "learnability.json"
         with self.lock:
             self.results[row.name] = {
-                "table": row.table, "changes": row.changes, "wall_s": round(seconds, 1),
+                "table": row.table, "changes": row.changes, "after": row.after, "wall_s": round(seconds, 1),
                 "train_s": round(train.seconds, 1) if train else None,
                 "train_counts": train.counts if train else {},
                 "learnability": json.loads(learnability.read_text()) if learnability.exists() else None,
+                "sampled_before": _tokens(StageFolder(self.work / "base/generate", "generate").records(Trace)),
+                "histograms": {b: [_histogram(before[b]), _histogram(after[b])] for b in after},
                 "tiers": [tier.model_dump(mode="json") for tier in tiers],
             }  # fmt: skip
-            (self.out / "lab.json").write_text(json.dumps(self.results, indent=1) + "\n")
-            (self.out / "tables.md").write_text(table(self.results))
+            if row.recipe in ("think_prune", "drp_rl"):
+                steps = StageFolder(folder / "train", "train").records(RlStep)
+                self.results[row.name]["rl"] = [[s.step, s.reward, s.tokens] for s in steps]
+            self.write()
         print(
             row.name,
             f"{seconds:.0f} s",
@@ -146,30 +173,42 @@ class Lab:
             flush=True,
         )
 
+    def write(self) -> None:
+        """Write the figures and the tables."""
+        kept = {"rows": dict(sorted(self.results.items())), "curves": self.curves}
+        (self.out / "lab.json").write_text(json.dumps(kept) + "\n")
+        (self.out / "tables.md").write_text(lab_report.tables(kept))
 
-def table(results: dict) -> str:
-    """Return accuracy / tokens of every row on every tier, and the change against the base, in Markdown."""
-    some = next(iter(results.values()))["tiers"]
-    names = [tier["benchmark"] for tier in some]
-    lines = [
-        "| run | " + " | ".join(names) + " | training, s |",
-        "|---" * (len(names) + 2) + "|",
-        "| base | "
-        + " | ".join(f"{100 * t['base']['accuracy']:.1f} / {t['base']['tokens_mean']:.0f}" for t in some)
-        + " | – |",
-    ]
-    for name, row in results.items():
-        cells: list[str] = []
-        for tier in row["tiers"]:
-            m, c = tier["distilled"], tier["comparison"]
-            low, high = (100 * c["accuracy_difference_interval"][k] for k in ("low", "high"))
-            shown = "" if c["non_inferiority"]["shown"] else " ✗"
-            cells.append(
-                f"{100 * m['accuracy']:.1f} / {m['tokens_mean']:.0f} ({100 * c['accuracy_difference']:+.1f} "
-                f"[{low:+.1f}, {high:+.1f}]{shown}, {100 * (c['tokens_ratio'] - 1):+.0f} %)"
+    def point(self, name: str, strength: float) -> None:
+        """Evaluate a row's adapter at another strength, once over the problems."""
+        from drp.engines.transformers_engine import load_tokenizer
+        from drp.training.sft import merge
+
+        folder = self.work / "curves" / f"{name}-{strength:g}"
+        model, base = folder / "merged", resolve_model("mini")
+        if not self.done.get(name):
+            return
+        if not model.exists():
+            merge(base, self.work / name / "train" / "adapter", strength, load_tokenizer(base), model)
+        recipe = str(RECIPES / "drp.yaml")
+        self.drp(folder, "evaluate", recipe, *self.changes, f"student.model={model}", "evaluate.runs=1")
+        found = by_benchmark(StageFolder(folder / "evaluate/base", "base").records(Trace))
+        tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
+        with self.lock:
+            self.curves.setdefault(name, []).append(
+                {"strength": strength, "tiers": [t.base.model_dump(mode="json") for t in tiers]}
             )
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {row['train_s']} |")
-    return "\n".join(lines) + "\n\n✗: not shown to be non-inferior by one point.\n"
+            self.curves[name].sort(key=lambda p: p["strength"])
+            self.write()
+
+
+def _tokens(traces: list[Trace]) -> int:
+    return sum(t.usage.completion_tokens for t in traces if t.usage)
+
+
+def _histogram(traces: list[Trace]) -> list[int]:
+    counts = [t.usage.completion_tokens for t in traces if t.usage]
+    return np.histogram(np.minimum(counts, BINS[-1]), BINS)[0].tolist()
 
 
 def main() -> None:
@@ -187,7 +226,15 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         for _ in pool.map(lab.row, grid(args.seeds, args.grid)):
             pass
-    print(table(lab.results) if lab.results else "nothing came of it")
+        if args.grid == "full":
+            for _ in pool.map(
+                lab.point, *zip(*((n, s) for n in ("cot_valve-0", "drp-0") for s in STRENGTHS), strict=True)
+            ):
+                pass
+    if not lab.results:
+        sys.exit("nothing came of it")
+    print((args.out / "tables.md").read_text())
+    lab_report.plots(args.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,190 @@
+"""Tables and plots of the laboratory from its figures.
+
+python tools/lab_report.py results/mini-lab
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+Rows = dict[str, dict[str, Any]]
+TITLES = {
+    "methods": "Table 1: methods",
+    "rl": "Table 1b: settings of the reinforcement",
+    "segmentation": "Table 2: segmentation (against `drp-0`)",
+    "teacher": "Table 3: a teacher that makes mistakes (against `drp-0`)",
+    "answer": "Answer part cut short (against `drp-0`)",
+    "style": "Verification kept (against `drp-0`)",
+}
+COLOURS = {
+    "base": "#000000", "self": "#7f7f7f", "think_prune": "#2ca02c", "cot_valve": "#9467bd", "direct": "#8c564b",
+    "drp": "#1f77b4", "drp_rl": "#ff7f0e", "self_drp": "#17becf", "self_drp_rl": "#d62728",
+}  # fmt: skip
+
+
+def _table(rows: Rows, names: list[str]) -> str:
+    tiers = [t["benchmark"] for t in rows[names[0]]["tiers"]]
+    lines = [f"| run | {' | '.join(tiers)} |", "|---" * (len(tiers) + 1) + "|"]
+    bases = [
+        f"{100 * t['base']['accuracy']:.1f} / {t['base']['tokens_mean']:.0f}" for t in rows[names[0]]["tiers"]
+    ]
+    lines.append(f"| base | {' | '.join(bases)} |")
+    for name in names:
+        cells: list[str] = []
+        for tier in rows[name]["tiers"]:
+            m, c = tier["distilled"], tier["comparison"]
+            low, high = (100 * c["accuracy_difference_interval"][k] for k in ("low", "high"))
+            shown = "" if c["non_inferiority"]["shown"] else " ✗"
+            cells.append(
+                f"{100 * m['accuracy']:.1f} / {m['tokens_mean']:.0f} ({100 * c['accuracy_difference']:+.1f} "
+                f"[{low:+.1f}, {high:+.1f}]{shown}, {100 * (c['tokens_ratio'] - 1):+.0f} %)"
+            )
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _tails(rows: Rows) -> str:
+    tiers = [t["benchmark"] for t in next(iter(rows.values()))["tiers"]]
+    lines = [
+        f"| run | {' | '.join(tiers)} | training, s | tokens sampled for it | NLL, nats/token |",
+        "|---" * (len(tiers) + 4) + "|",
+    ]
+
+    def cell(m: dict[str, Any]) -> str:
+        return (
+            f"{m['tokens_p99']:.0f} / {100 * m['truncated']:.1f} / "
+            f"{100 * m['unclosed']:.1f} / {100 * m['looping']:.1f}"
+        )
+
+    first = next(iter(rows.values()))
+    lines.append("| base | " + " | ".join(cell(t["base"]) for t in first["tiers"]) + " | – | – | – |")
+    for name, row in rows.items():
+        # A row that starts from another's model has paid for that one too, in training and in sampling.
+        seconds, sampled, at = 0.0, 0, row
+        while True:
+            seconds += at["train_s"] or 0
+            counts = at["train_counts"]
+            sampled += counts.get("sampled_tokens", at["sampled_before"])
+            if not at.get("after") or at["after"] not in rows:
+                break
+            at = rows[at["after"]]
+        nll = f"{row['learnability']['pruned']:.2f}" if row["learnability"] else "–"
+        lines.append(
+            f"| {name} | {' | '.join(cell(t['distilled']) for t in row['tiers'])} | "
+            f"{seconds:.0f} | {sampled / 1e6:.1f} M | {nll} |"
+        )
+    return "\n".join(lines)
+
+
+def tables(found: dict[str, Any]) -> str:
+    """Return every table in Markdown."""
+    rows: Rows = found["rows"]
+    parts = [
+        "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % bootstrap interval], change "
+        "of tokens). ✗: not shown to be non-inferior by one point."
+    ]
+    for key, title in TITLES.items():
+        names = [name for name, row in rows.items() if row["table"] == key]
+        if names:
+            parts.append(f"## {title}\n\n{_table(rows, names)}")
+    parts.append(
+        "## The long tail, and what each row cost\n\nCells: p99 tokens / truncated % / never closed % / looping %. "
+        "Training and sampling include the rows a row starts from. NLL: of the targets, under the student before "
+        f"training.\n\n{_tails(rows)}"
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _seeds(rows: Rows, method: str) -> list[dict[str, Any]]:
+    return [row for name, row in rows.items() if name.rpartition("-")[0] == method]
+
+
+def plots(out: Path) -> None:
+    """Write accuracy against tokens, token histograms, and length against strength, from ``lab.json``."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("no plots: pip install 'drp-reasoning[lab]'")
+        return
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    found = json.loads((out / "lab.json").read_text())
+    rows: Rows = found["rows"]
+    first = next(iter(rows.values()))
+    tiers = [t["benchmark"] for t in first["tiers"]]
+
+    figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 4.2), squeeze=False)
+    for k, (axis, tier) in enumerate(zip(axes[0], tiers, strict=True)):
+        points = [("base", first["tiers"][k]["base"])]
+        points += [(m, row["tiers"][k]["distilled"]) for m in COLOURS for row in _seeds(rows, m)]
+        labelled: set[str] = set()
+        for method, m in points:
+            low, high = (100 * m["accuracy_interval"][e] for e in ("low", "high"))
+            left, right = (m["tokens_interval"][e] for e in ("low", "high"))
+            x, y = m["tokens_mean"], 100 * m["accuracy"]
+            axis.errorbar(
+                x, y, [[max(0, y - low)], [max(0, high - y)]],
+                [[max(0, x - left)], [max(0, right - x)]], "o", ms=5, lw=1, color=COLOURS[method],
+                label=None if method in labelled else method,
+            )  # fmt: skip
+            labelled.add(method)
+        axis.set(title=tier, xlabel="mean tokens", ylabel="Pass@1, %" if k == 0 else "")
+        axis.grid(alpha=0.25)
+    axes[0][-1].legend(fontsize=8)
+    _save(figure, out / "accuracy_tokens.png")
+
+    shown = next((n for n in ("self_drp_rl-0", "drp_rl-0", "drp-0") if n in rows), None)
+    if shown:
+        figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 3.4), squeeze=False)
+        for axis, tier in zip(axes[0], tiers, strict=True):
+            for counts, label in zip(rows[shown]["histograms"][tier], ("base", shown), strict=True):
+                width = 1200 / len(counts)
+                left = [i * width for i in range(len(counts))]
+                axis.bar(left, counts, width, align="edge", alpha=0.55, label=label)
+            axis.set(title=tier, xlabel="tokens (last bar: the cut-off)", yscale="log")
+        axes[0][0].set_ylabel("completions")
+        axes[0][0].legend(fontsize=8)
+        _save(figure, out / "histograms.png")
+
+    if found["curves"]:
+        figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+        for name, points in found["curves"].items():
+            for k, tier in enumerate(tiers):
+                style = {
+                    "label": f"{name.rpartition('-')[0]}, {tier}",
+                    "ls": "-" if name.startswith("drp") else "--",
+                }
+                alphas = [p["strength"] for p in points]
+                axes[0].plot(
+                    alphas,
+                    [p["tiers"][k]["tokens_mean"] for p in points],
+                    marker="o",
+                    ms=3,
+                    color=f"C{k}",
+                    **style,
+                )
+                axes[1].plot(
+                    alphas,
+                    [100 * p["tiers"][k]["accuracy"] for p in points],
+                    marker="o",
+                    ms=3,
+                    color=f"C{k}",
+                    **style,
+                )
+        axes[0].set(xlabel="strength of the adapter", ylabel="mean tokens")
+        axes[1].set(xlabel="strength of the adapter", ylabel="Pass@1, %")
+        axes[0].legend(fontsize=7)
+        _save(figure, out / "strength.png")
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    (folder / "tables.md").write_text(tables(json.loads((folder / "lab.json").read_text())))
+    plots(folder)
