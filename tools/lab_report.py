@@ -15,7 +15,7 @@ TITLES = {
     "segmentation": "Table 2: segmentation (against `drp-0`)",
     "teacher": "Table 3: a teacher that makes mistakes (against `drp-0`)",
     "answer": "Answer part cut short (against `drp-0`)",
-    "style": "Verification kept (against `drp-0`)",
+    "style": "More verification kept (against `drp-0`)",
 }
 COLOURS = {
     "base": "#000000", "self": "#7f7f7f", "think_prune": "#2ca02c", "cot_valve": "#9467bd", "direct": "#8c564b",

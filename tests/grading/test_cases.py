@@ -25,6 +25,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("45^\\circ", "45"), ("45°", "45"), ("45^{\\circ}", "45"), ("45 degrees", "45"), ("3.5 hours", "3.5"),
         ("\\frac{1}{2} \\text{ cup}", "\\frac{1}{2}"), ("20 kg", "20"), ("12 square units", "12"),
         ("36\\text{ square meters}", "36"), ("7 \\mathrm{~days}", "7"), ("10 apples.", "10"),
+        ("72clips", "72"), ("5km", "5"), ("12-inch", "12"), ("9.8\\text{ m/s}^2", "9.8"), ("3 m", "3"), ("7 \\text{ g}", "7"), ("6 feet per second", "6"),
     ],
     "money": [
         ("$18", "18"), ("\\$18", "18"), ("$18.00", "18"), ("18 dollars", "18"), ("18 dollar", "18"), ("\\$18 dollars", "18"),
@@ -90,7 +91,10 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "separators": [("1,000", "1"), ("1.000", "1000"), ("10,00", "1000"), ("1 000", "1")],
     # A percentage is not the fraction it stands for: gold 0.5 to "what percent" is another answer than 50.
     "percent": [("50%", "0.5"), ("0.5", "50%"), ("5%", "50"), ("0.5%", "50")],
-    "units and money": [("72 clips", "73"), ("\\$18", "19"), ("18.50", "18"), ("45^\\circ", "44"), ("3 hours", "180")],
+    "units and money": [("72 clips", "73"), ("\\$18", "19"), ("18.50", "18"), ("45^\\circ", "44"), ("3 hours", "180"),
+        # A letter beside a number is a factor unless it is a unit's.
+        ("2x", "2"), ("y = 2x", "2"), ("2", "2x"), ("1-x", "1"), ("1", "1-x"), ("4 x", "4"), ("5n", "5"),
+    ],
     # A clock time is no number.
     "times": [("2:00", "2"), ("2:30", "230")],
     "fractions": [("\\frac{1}{2}", "2"), ("\\frac{1}{2}", "\\frac{2}{1}"), ("1/2", "12"), ("2\\frac{1}{2}", "1"), ("\\frac{1}{0}", "0")],

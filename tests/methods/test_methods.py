@@ -1,7 +1,9 @@
 """Every method's recipe resolves; the parts they train on; a whole run of the quick ones on real weights."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -123,3 +125,44 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
     assert (out / "train/phase-0/adapter").exists() and not (out / "explore/share-0.5/model").exists()
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 0 and "already trained" in again.output
+
+
+def test_reinforcement_goes_on_after_a_kill_with_its_log_on_file(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = [
+        "train", str(ROOT / "recipes/mini/think_prune.yaml"), "--out", str(out), "rl.limits=[80]", "rl.steps=1", "rl.prompts=2",
+        "rl.generations=2", "rl.validation=2", "rl.looks=1", "problems=[{benchmark: mini-gsm, split: train, count: 6}]",
+    ]  # fmt: skip
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    manifest = out / "train/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
+    for made in ("model", "round-0"):
+        shutil.rmtree(out / "train" / made)
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 0, again.output
+    steps = [json.loads(line)["step"] for line in (out / "train/records.jsonl").read_text().splitlines()]
+    assert steps == [1] and (out / "train/model").exists()
+
+
+def test_the_strength_of_an_adapter_moves_the_weights_in_proportion(
+    student_path: str, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from drp.engines.transformers_engine import load_model, load_tokenizer
+    from drp.training.sft import merge
+
+    tuned: Any = get_peft_model(
+        load_model(student_path, "cpu", "float32"),
+        LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
+    )
+    tuned.save_pretrained(tmp_path / "adapter")
+    tokenizer = load_tokenizer(student_path)
+    weights: dict[float, torch.Tensor] = {}
+    for strength in (0.0, 0.5, 1.0):
+        merge(student_path, tmp_path / "adapter", strength, tokenizer, tmp_path / f"{strength}")
+        model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / f"{strength}", dtype=torch.float32)
+        weights[strength] = model.model.layers[0].mlp.up_proj.weight.detach()
+    moved = weights[1.0] - weights[0.0]
+    assert moved.norm() > 0
+    assert (weights[0.5] - weights[0.0] - moved / 2).norm() < 0.02 * moved.norm()

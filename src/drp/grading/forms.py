@@ -9,10 +9,14 @@ from drp.text.numbers import parse_number
 _MONEY = re.compile(
     r"^[-+]?\s*(?:\\?\$|USD|US\$|€|£|¥)\s*|\s*(?:dollars?|cents?|euros?|USD|€|£)$", re.IGNORECASE
 )
-_UNIT = r"(?:[a-zA-Zµμ°]+\.?(?:\^?\{?-?[123]\}?|[²³])?)"
+_POWER = r"(?:\^?\{?-?[123]\}?|[²³])?"
+# A letter that touches the number is a factor, not a unit: 2x, 3ab. Units that may touch it are words, or these.
+_TOUCHING = rf"(?:[a-zA-Z]{{3,}}|[kcm]m|[km]?g|m[lLs]|ft|in|lb|oz|hr|am|pm|°[CF]?){_POWER}"
+_UNIT = rf"(?:(?:[a-zA-Zµμ°]{{2,}}|[mgshdLlJNWVAKCF°])\.?{_POWER})"
+_PER = r"[\s/·*-]|\\cdot|\bper\b"
+_NUMBER = r"(?P<number>[-+]?[\d.,\s{}/]*\d|[-+]?\\d?frac\{-?\d+\}\{\d+\})"
 _WORDS = re.compile(
-    rf"^(?P<number>[-+]?[\d.,\s{{}}/]*\d|[-+]?\\d?frac\{{-?\d+\}}\{{\d+\}})\s*(?:\\,|\\ |~|-)?\s*"
-    rf"(?:{_UNIT}(?:[\s/·*-]|\\cdot|\bper\b)*)+$"
+    rf"^{_NUMBER}(?:{_TOUCHING}|(?:\s|\\,|\\ |~)(?:\s|~)*{_UNIT}|-(?=[a-zA-Z]{{3}}){_UNIT})(?:(?:{_PER})+{_UNIT})*(?:{_PER})*$"
 )
 _SPACED = re.compile(r"(?<=\d)(?:\s|\\,|\\!|\{,\}|\\ |\u202f|\u00a0|,)(?=\d{3}(?!\d))")
 _ASSIGNED = re.compile(r"^\\?[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?\s*=\s*(?P<value>[^=]+)$")

@@ -182,7 +182,7 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
         for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))
     ]
     done = sum((folder.path / f"round-{n}" / "model").exists() for n in range(len(recipe.rl.limits)))
-    _forget_after(folder, done * recipe.rl.steps)
+    _forget_after(folder, done * recipe.rl.steps, RlStep)
     with folder.journal() as journal, Grader() as grader:
         progress.begin("train", done * recipe.rl.steps, len(recipe.rl.limits) * recipe.rl.steps)
 
@@ -205,9 +205,9 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
     return model_folder
 
 
-def _forget_after(folder: StageFolder, step: int) -> None:
+def _forget_after(folder: StageFolder, step: int, kind: type[TrainStep] = TrainStep) -> None:
     """Drop logged steps that an interrupted training will take again."""
-    kept = [r for r in folder.records(TrainStep) if r.step <= step]
+    kept = [r for r in folder.records(kind) if r.step <= step]
     write_atomically(folder.records_path, "".join(r.model_dump_json() + "\n" for r in kept))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
@@ -184,7 +185,7 @@ def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: 
     base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
     tuned: Any = PeftModel.from_pretrained(base, str(adapter))
     for module in tuned.modules():
-        if hasattr(module, "scaling") and strength != 1.0:
+        if isinstance(module, LoraLayer) and strength != 1.0:
             module.scaling = {name: strength * scale for name, scale in module.scaling.items()}
     merged = tuned.merge_and_unload()
     stored = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
