@@ -1,9 +1,11 @@
 """The laboratory: every method of the paper on the embedded student, one command, resumable.
 
-    python tools/lab.py --work runs/lab --out results/mini-lab [--seeds 3] [--jobs 8] [--grid full|small] [section.field=value …]
+    python tools/lab.py --work runs/lab --out results/mini-lab [--seeds 3] [--jobs 8] [--grid full|small]
+        [--only PATTERN …] [--minutes M] [section.field=value …]
 
-Each row is one run folder under ``--work``; a row that is complete is not run again. Figures (lab.json) and tables are
-written after every row, plots at the end. ``--grid small`` is one seed and three methods, for a CPU.
+Each row is one run folder under ``--work``, made by `drp run`; the same command again goes on where it stopped. Figures
+(lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one seed and three methods, for a
+CPU. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
 """
 
 import argparse
@@ -12,8 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -26,81 +27,76 @@ from drp.records import Trace
 from drp.report.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs.folder import StageFolder
 from drp.stages.train import RlStep
+from lab_grid import Row, grid, only
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"
 DRP = [sys.executable, "-W", "ignore", "-c", "from drp.cli.app import main; main()"]
-
-
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 BINS = np.arange(0, 1201, 20)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One method at one seed."""
-
-    name: str
-    recipe: str
-    changes: tuple[str, ...] = ()
-    after: str | None = None
-    """A row whose model this one needs, and the field that takes it."""
-    takes: str = ""
-    table: str = "methods"
-
-    @property
-    def moves_student(self) -> bool:
-        """Whether the row starts from another student than the embedded one, whose traces it cannot share."""
-        return self.takes == "student.model"
-
-
-def grid(seeds: int, size: str) -> list[Row]:
-    """Return the rows, those that others wait for first."""
-    if size == "small":
-        return [Row(f"{m}-0", m, ("train.seed=0",)) for m in ("drp", "self", "direct")]
-    harder = ("rl.steps=80", "rl.length_weight=0.3", "rl.most_loss=0.03", "rl.validation=256", "rl.looks=4")
-    rows: list[Row] = []
-    for method, recipe, after, takes, changes in (
-        ("self", "self", None, "", ()),
-        ("drp", "drp", None, "", ()),
-        ("direct", "direct", None, "", ()),
-        ("self_drp", "drp", "self", "student.model", ()),
-        ("think_prune", "think_prune", None, "", ()),
-        ("drp_rl", "drp_rl", "drp", "student.model", ()),
-        ("self_drp_rl", "drp_rl", "self_drp", "student.model", harder),
-        ("cot_valve", "cot_valve", "direct", "valve.short_model", ()),
-    ):
-        rows += [
-            Row(f"{method}-{s}", recipe, (f"train.seed={s}", *changes), after and f"{after}-{s}", takes)
-            for s in range(seeds)
-        ]
-    return [
-        *rows,
-        Row("drp_rl_long-0", "drp_rl", harder, "drp-0", "student.model", "rl"),
-        Row("drp_rl_kl-0", "drp_rl", ("rl.kl=0.05",), "drp-0", "student.model", "rl"),
-        Row("sentences-0", "drp", ("prune.rules.segmentation=default",), table="segmentation"),
-        Row("whole-0", "drp", ("prune.rules.segmentation=none", "prune.checks.min_length_ratio=0"), table="segmentation"),
-        Row("mistakes-10-0", "drp", ("prune.rules.mistakes=0.1",), table="teacher"),
-        Row("mistakes-30-0", "drp", ("prune.rules.mistakes=0.3",), table="teacher"),
-        Row("short-answer-0", "drp", ("prune.answer=short",), table="answer"),
-        Row("checks-kept-0", "drp", ("prune.rules.keep_checks=9",), table="style"),
-    ]  # fmt: skip
+class Stopped(Exception):  # noqa: N818 – nothing went wrong
+    """The time is up."""
 
 
 class Lab:
     """Runs rows and writes what they come to."""
 
-    def __init__(self, work: Path, out: Path, changes: list[str]) -> None:
-        self.work, self.out, self.changes, self.lock = work, out, changes, Lock()
+    def __init__(self, work: Path, out: Path, changes: list[str], minutes: float | None) -> None:
+        self.work, self.out, self.changes = work, out, changes
+        self.lock, self.merging = Lock(), Lock()
+        self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.results: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, list[dict[str, Any]]] = {}
-        self.done: dict[str, bool] = {}
         out.mkdir(parents=True, exist_ok=True)
+        if (
+            out / "lab.json"
+        ).exists():  # what an earlier call measured stays, unless it measured something else
+            earlier = json.loads((out / "lab.json").read_text())
+            if earlier.get("changes") == changes:
+                self.results, self.curves = earlier["rows"], earlier["curves"]
+
+    def run(self, rows: list[Row], jobs: int) -> bool:
+        """Run rows, at most ``jobs`` at a time and each after the row it needs; return whether all were done."""
+        waiting, failed, done = list(rows), set[str](), set[str]()
+        running: dict[Future[None], Row] = {}
+        with ThreadPoolExecutor(jobs) as pool:
+            while waiting or running:
+                for row in [r for r in waiting if r.after in failed]:
+                    waiting.remove(row)
+                    failed.add(row.name)
+                    print(f"{row.name}: {row.after} is missing", flush=True)
+                ready = [r for r in waiting if r.after is None or r.after in done][: jobs - len(running)]
+                for row in ready:
+                    waiting.remove(row)
+                    running[pool.submit(self.point if row.strength is not None else self.row, row)] = row
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    row, error = running.pop(future), future.exception()
+                    if error is None:
+                        done.add(row.name)
+                        continue
+                    failed.add(row.name)
+                    log = self.work / row.name / "log.txt"
+                    tail = log.read_text()[-1500:] if log.exists() else ""
+                    print(f"{row.name}: {error}", "" if isinstance(error, Stopped) else tail, flush=True)
+        return not failed
 
     def drp(self, folder: Path, *arguments: str) -> None:
-        """Run one command, its output in the row's log."""
+        """Run one command, its output in the row's log.
+
+        Raises:
+            Stopped: The time is up; what was done is on file.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a") as log:
-            subprocess.run([*DRP, *arguments, "--out", str(folder)], stdout=log, stderr=log, check=True)
+            left = None if self.deadline is None else self.deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise Stopped("not begun")
+            try:
+                command = [*DRP, *arguments, "--out", str(folder)]
+                subprocess.run(command, stdout=log, stderr=log, check=True, timeout=left)
+            except subprocess.TimeoutExpired as error:
+                raise Stopped("stopped, to be continued") from error
 
     def base(self) -> None:
         """Draw the student's traces and evaluate it, once for all rows."""
@@ -109,37 +105,25 @@ class Lab:
         self.drp(self.work / "base", "evaluate", recipe, *self.changes)
 
     def row(self, row: Row) -> None:
-        """Run one row on copies of what is common."""
+        """Run one row on copies of what others have drawn already."""
         folder, began = self.work / row.name, time.monotonic()
         changes = [*self.changes, *row.changes]
-        while row.after and not self.done.get(row.after):
-            if self.done.get(row.after) is False:
-                raise RuntimeError(f"{row.name} needs {row.after}, which failed")
-            time.sleep(0.5)
         if row.after:
             changes.append(f"{row.takes}={self.work / row.after / 'train' / 'model'}")
-        if not row.moves_student:
-            for stage in ("generate", "evaluate/base"):
-                if not (folder / stage).exists():
-                    shutil.copytree(self.work / "base" / stage, folder / stage)
-        try:
-            recipe = str(RECIPES / f"{row.recipe}.yaml")
-            if not (folder / "train" / "model").exists():
-                if row.recipe == "cot_valve":
-                    stages = ["run"]
-                elif row.recipe in ("think_prune", "drp_rl", "self"):
-                    stages = ["train"]
-                else:
-                    stages = [*(["generate"] if row.moves_student else []), "prune", "train"]
-                for stage in stages:
-                    self.drp(folder, stage, recipe, *changes)
-            self.done[row.name] = True
-            self.drp(folder, "evaluate", recipe, *changes)
-        except subprocess.CalledProcessError:
-            self.done[row.name] = False
-            print(f"{row.name} failed:", (folder / "log.txt").read_text()[-1500:], flush=True)
-            return
+        if row.moves_student:
+            self._copy(self.work / str(row.after) / "evaluate/distilled", folder / "evaluate/base")
+        else:
+            self._copy(self.work / "base/evaluate/base", folder / "evaluate/base")
+            if not row.other_problems:
+                self._copy(self.work / "base/generate", folder / "generate")
+        self.drp(folder, "run", str(RECIPES / f"{row.recipe}.yaml"), *changes)
         self.note(row, folder, time.monotonic() - began)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        if not target.exists():
+            half = target.with_name(target.name + ".half")
+            shutil.copytree(source, half, dirs_exist_ok=True)
+            half.rename(target)
 
     def note(self, row: Row, folder: Path, seconds: float) -> None:
         """Compare a row with the base, and write all there is."""
@@ -154,7 +138,7 @@ class Lab:
                 "train_s": round(train.seconds, 1) if train else None,
                 "train_counts": train.counts if train else {},
                 "learnability": json.loads(learnability.read_text()) if learnability.exists() else None,
-                "sampled_before": _tokens(StageFolder(self.work / "base/generate", "generate").records(Trace)),
+                "sampled": _sampled(folder, train.counts if train else {}),
                 "histograms": {b: [_histogram(before[b]), _histogram(after[b])] for b in after},
                 "tiers": [tier.model_dump(mode="json") for tier in tiers],
             }  # fmt: skip
@@ -175,34 +159,40 @@ class Lab:
 
     def write(self) -> None:
         """Write the figures and the tables."""
-        kept = {"rows": dict(sorted(self.results.items())), "curves": self.curves}
+        rows = dict(sorted(self.results.items()))
+        kept = {"changes": self.changes, "rows": rows, "curves": self.curves}
         (self.out / "lab.json").write_text(json.dumps(kept) + "\n")
         (self.out / "tables.md").write_text(lab_report.tables(kept))
 
-    def point(self, name: str, strength: float) -> None:
-        """Evaluate a row's adapter at another strength, once over the problems."""
+    def point(self, row: Row) -> None:
+        """Evaluate a row's adapter at another strength."""
         from drp.engines.transformers_engine import load_tokenizer
         from drp.training.sft import merge
 
-        folder = self.work / "curves" / f"{name}-{strength:g}"
+        folder, name = self.work / row.name, str(row.after)
         model, base = folder / "merged", resolve_model("mini")
-        if not self.done.get(name):
-            return
-        if not model.exists():
-            merge(base, self.work / name / "train" / "adapter", strength, load_tokenizer(base), model)
-        recipe = str(RECIPES / "drp.yaml")
-        self.drp(folder, "evaluate", recipe, *self.changes, f"student.model={model}", "evaluate.runs=1")
+        with self.merging:  # loading models is not safe in threads
+            if not model.exists():
+                half, adapter = folder / "merged.half", self.work / name / "train" / "adapter"
+                merge(base, adapter, row.strength or 0, load_tokenizer(base), half)
+                half.rename(model)
+        recipe = str(RECIPES / f"{row.recipe}.yaml")
+        self.drp(folder, "evaluate", recipe, *self.changes, *row.changes, f"student.model={model}")
         found = by_benchmark(StageFolder(folder / "evaluate/base", "base").records(Trace))
         tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
         with self.lock:
-            self.curves.setdefault(name, []).append(
-                {"strength": strength, "tiers": [t.base.model_dump(mode="json") for t in tiers]}
-            )
-            self.curves[name].sort(key=lambda p: p["strength"])
+            others = [p for p in self.curves.get(name, []) if p["strength"] != row.strength]
+            point = {"strength": row.strength, "tiers": [t.base.model_dump(mode="json") for t in tiers]}
+            self.curves[name] = sorted([*others, point], key=lambda p: p["strength"])
             self.write()
 
 
-def _tokens(traces: list[Trace]) -> int:
+def _sampled(folder: Path, counts: dict[str, int]) -> int:
+    """Return how many tokens a row drew from models to train on."""
+    if "sampled_tokens" in counts:
+        return counts["sampled_tokens"]
+    drawn = [folder / "generate", *sorted(folder.glob("explore/*"))]
+    traces = (t for stage in drawn for t in StageFolder(stage, stage.name).records(Trace))
     return sum(t.usage.completion_tokens for t in traces if t.usage)
 
 
@@ -219,22 +209,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--grid", choices=("full", "small"), default="full")
+    parser.add_argument(
+        "--only", action="append", metavar="PATTERN", help="only rows of such names, and what they start from"
+    )
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes")
     parser.add_argument("changes", nargs="*", help="changes to every recipe: section.field=value")
     args = parser.parse_args()
-    lab = Lab(args.work.resolve(), args.out, args.changes)
+    lab = Lab(args.work.resolve(), args.out, args.changes, args.minutes)
     lab.base()
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for _ in pool.map(lab.row, grid(args.seeds, args.grid)):
-            pass
-        if args.grid == "full":
-            for _ in pool.map(
-                lab.point, *zip(*((n, s) for n in ("cot_valve-0", "drp-0") for s in STRENGTHS), strict=True)
-            ):
-                pass
+    rows = grid(args.seeds, args.grid)
+    whole = lab.run(only(rows, args.only) if args.only else rows, args.jobs)
     if not lab.results:
         sys.exit("nothing came of it")
     print((args.out / "tables.md").read_text())
     lab_report.plots(args.out)
+    if not whole:
+        sys.exit("not every row was done; the same command goes on")
 
 
 if __name__ == "__main__":

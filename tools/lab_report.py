@@ -14,8 +14,9 @@ TITLES = {
     "rl": "Table 1b: settings of the reinforcement",
     "segmentation": "Table 2: segmentation (against `drp-0`)",
     "teacher": "Table 3: a teacher that makes mistakes (against `drp-0`)",
-    "answer": "Answer part cut short (against `drp-0`)",
-    "style": "More verification kept (against `drp-0`)",
+    "answer": "Table 4: the answer part cut short (against `drp-0`)",
+    "style": "Table 5: the same steps in a teacher's style instead of the student's (against `drp-0`)",
+    "settings": "Table 6: settings, other objectives and rounds (against `drp-0`)",
 }
 COLOURS = {
     "base": "#000000", "self": "#7f7f7f", "think_prune": "#2ca02c", "cot_valve": "#9467bd", "direct": "#8c564b",
@@ -64,8 +65,7 @@ def _tails(rows: Rows) -> str:
         seconds, sampled, at = 0.0, 0, row
         while True:
             seconds += at["train_s"] or 0
-            counts = at["train_counts"]
-            sampled += counts.get("sampled_tokens", at["sampled_before"])
+            sampled += at["sampled"]
             if not at.get("after") or at["after"] not in rows:
                 break
             at = rows[at["after"]]

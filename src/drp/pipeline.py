@@ -126,7 +126,7 @@ class Pipeline:
                 "run `drp train` to bring it up to date"
             )
         model = str(trained.path / "model")
-        distilled = self._open("evaluate/distilled", self._evaluate_settings({"train": manifest.fingerprint}))
+        distilled = self._open("evaluate/distilled", self._evaluate_settings(model_identity(model)))
         self._sample(distilled, lambda: self._engine(model), problems, settings.runs, settings.seed)
 
     def _evaluate_prompted(self, problems: list[Problem]) -> None:

@@ -298,6 +298,11 @@ class Recipe(Record):
             raise ValueError("teacher mini_direct prunes nothing: set method=direct")
         if self.method == "cot_valve" and self.valve.short_model is None:
             raise ValueError("method cot_valve needs valve.short_model: a sibling that writes short chains")
+        if self.train.objective == "preference" and self.method not in ("drp", "direct", "tale"):
+            raise ValueError(
+                f"train.objective=preference needs targets that differ from the student's own traces; method "
+                f"{self.method} has none: use method drp, direct or tale, or objective sft"
+            )
         return self
 
     @model_validator(mode="before")

@@ -1,7 +1,9 @@
 """Every method's recipe resolves; the parts they train on; a whole run of the quick ones on real weights."""
 
 import json
-import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from drp.benchmarks.mini_world import TIERS, expression, load, parse, stream
 from drp.cli.app import app
 from drp.errors import DataError, TrainingError
 from drp.methods.registry import method_of
+from drp.pruning.apply import apply_script
 from drp.recipe import load_recipe
-from drp.teachers.crude import cue_script, whole_script, with_mistakes
+from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
 from drp.training.examples import render_prompt
@@ -58,6 +61,8 @@ def test_worse_teachers_still_write_whole_scripts() -> None:
     script = RulesTeacher().script(
         "Ana has 12 shells. Ben has 3 more. How many has Ben?", "\\boxed{15}", units
     )
+    foreign = apply_script(units, foreign_script(script, units))
+    assert "$12 + 3 = 15$" in foreign and "possesses" in foreign and " so " not in foreign
     turned = with_mistakes(script, 1.0, "x")
     assert turned != script and with_mistakes(script, 0.0, "x") == script
     assert with_mistakes(script, 0.5, "x") == with_mistakes(script, 0.5, "x")
@@ -81,7 +86,8 @@ def test_interpolation_lies_between_and_ends_at_both(student_path: str, tmp_path
 def test_reinforcement_needs_enough_problems_and_leaves_a_model(student_path: str, tmp_path: Path) -> None:
     from drp.engines.transformers_engine import load_tokenizer
     from drp.grading.grader import Grader
-    from drp.training.rl import Task, reinforce
+    from drp.training.practice import Task
+    from drp.training.rl import reinforce
     from drp.training.settings import RlSettings, TrainSettings
 
     tokenizer = load_tokenizer(student_path)
@@ -127,21 +133,34 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
     assert again.exit_code == 0 and "already trained" in again.output
 
 
-def test_reinforcement_goes_on_after_a_kill_with_its_log_on_file(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    arguments = [
-        "train", str(ROOT / "recipes/mini/think_prune.yaml"), "--out", str(out), "rl.limits=[80]", "rl.steps=1", "rl.prompts=2",
-        "rl.generations=2", "rl.validation=2", "rl.looks=1", "problems=[{benchmark: mini-gsm, split: train, count: 6}]",
+def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a round: the steps and their rewards are those of a run left alone."""
+    command = [
+        sys.executable, "-c", "from drp.cli.app import main; main()", "train", str(ROOT / "recipes/mini/think_prune.yaml"),
+        "rl.limits=[120]", "rl.steps=6", "rl.prompts=2", "rl.generations=4", "rl.validation=2", "rl.looks=3",
+        "rl.learning_rate=1e-3", "problems=[{benchmark: mini-gsm, split: train, count: 12}]", "--out",
     ]  # fmt: skip
-    assert CliRunner().invoke(app, arguments).exit_code == 0
-    manifest = out / "train/manifest.json"
-    manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
-    for made in ("model", "round-0"):
-        shutil.rmtree(out / "train" / made)
-    again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 0, again.output
-    steps = [json.loads(line)["step"] for line in (out / "train/records.jsonl").read_text().splitlines()]
-    assert steps == [1] and (out / "train/model").exists()
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    subprocess.run([*command, str(alone)], check=True, capture_output=True, timeout=280)
+    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    waited = time.monotonic()
+    while not list(killed.glob("train/round-0/work/checkpoint-2/practice.json")):
+        assert process.poll() is None and time.monotonic() - waited < 200
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (killed / "train/model").exists()
+    done = subprocess.run([*command, str(killed)], check=True, capture_output=True, text=True, timeout=280)
+    assert "6 steps" in done.stdout
+    one, two = (
+        [json.loads(line) for line in (out / "train/records.jsonl").read_text().splitlines()]
+        for out in (alone, killed)
+    )
+    assert [r["step"] for r in two] == [1, 2, 3, 4, 5, 6]
+    assert [(r["reward"], r["tokens"]) for r in one] == [(r["reward"], r["tokens"]) for r in two]
+    sampled = [json.loads((out / "train/manifest.json").read_text())["counts"] for out in (alone, killed)]
+    assert sampled[0] == sampled[1]
+    assert not (killed / "train/round-0/work").exists()
 
 
 def test_the_strength_of_an_adapter_moves_the_weights_in_proportion(

@@ -208,6 +208,28 @@ def train(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limi
 
 
 @app.command()
+def merge(
+    run: Annotated[Path, typer.Argument(help="Run folder with a trained adapter.")],
+    strength: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="Scale of the adapter: 0 is the student, 1 as trained, above 1 beyond it."
+        ),
+    ] = 1.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Folder of the model; default RUN/train/model-STRENGTH.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Merge a run's adapter into the student at another strength: length against accuracy, without training."""
+    from drp.stages.train import merge_at
+
+    typer.echo(f"model: {merge_at(run, strength, out or run / 'train' / f'model-{strength:g}')}")
+
+
+@app.command()
 def evaluate(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
     """Run the student before and after on the same problems, and report."""
     from drp.cli.tables import print_report

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ class TrainStep(Keyed):
     """One optimizer step as logged."""
 
     step: int
-    loss: float
+    loss: float | None
+    """``None``, like the gradient's norm, where it was no number."""
     learning_rate: float
-    grad_norm: float = 0.0
+    grad_norm: float | None = None
     epoch: float = 0.0
 
 
@@ -69,17 +71,29 @@ def training_fingerprint(chosen: Sequence[Target]) -> str:
 def _examples(
     recipe: Recipe, tokenizer: Any, chosen: Sequence[Target], original: bool = False
 ) -> "list[Example]":
+    """Return the targets as examples, or with ``original`` the student's own traces of the same problems."""
     from drp.training.examples import build_example
 
     return [
         build_example(
             tokenizer,
-            p.id,
-            [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)],
-            p.own_thinking if original else p.thinking,
-            p.own_answer if original else p.answer,
+            target.id,
+            [m.model_dump() for m in prompt_messages(recipe.prompt, target.question)],
+            target.own_thinking if original else target.thinking,
+            target.own_answer if original else target.answer,
         )
-        for p in chosen
+        for target in chosen
+    ]
+
+
+def _pairs(recipe: Recipe, tokenizer: Any, chosen: Sequence[Target]) -> "list[Example]":
+    """Return examples that are preferred to the student's own traces."""
+    better = _examples(recipe, tokenizer, chosen)
+    own = _examples(recipe, tokenizer, chosen, original=True)
+    return [
+        replace(example, rejected_ids=worse.input_ids[worse.prompt_length :])
+        for example, worse in zip(better, own, strict=True)
+        if example.input_ids != worse.input_ids
     ]
 
 
@@ -102,7 +116,8 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     path = resolve_model(recipe.student.model)
     tokenizer = load_tokenizer(path)
     settings = recipe.train
-    examples, longer = within_limit(_examples(recipe, tokenizer, chosen), settings.max_length)
+    build = _pairs if settings.objective == "preference" else _examples
+    examples, longer = within_limit(build(recipe, tokenizer, chosen), settings.max_length)
     if longer and settings.over_length == "refuse":
         raise TrainingError(
             f"{len(longer)} of {len(chosen)} examples are longer than train.max_length={settings.max_length} "
@@ -117,7 +132,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     folder.errors_path.unlink(missing_ok=True)
     with folder.errors() as errors:
         for example in longer:
-            message = f"{len(example.input_ids)} tokens, limit {settings.max_length}"
+            message = f"{example.length} tokens, limit {settings.max_length}"
             errors.append(Failure(id=example.id, stage="train", kind="over_length", message=message))
     last: dict[str, int] = {"steps": 0, "phase": 0, "before": 0}
     with folder.journal() as journal:
@@ -152,6 +167,35 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     return model_folder
 
 
+def merge_at(run: Path, strength: float, out: Path) -> Path:
+    """Merge the adapter of a run into its student at ``strength`` times its scale; return the model's folder.
+
+    Raises:
+        TrainingError: The run has no adapter, or ``out`` is taken.
+        MissingExtraError: The training libraries are not installed.
+    """
+    adapter, recipe = run / "train" / "adapter", run / "recipe.json"
+    if not adapter.is_dir() or not recipe.exists():
+        rounds = (
+            " (reinforcement keeps one a round, which build on each other)"
+            if list(run.glob("train/round-*"))
+            else ""
+        )
+        raise TrainingError(f"{run} has no train/adapter{rounds}: run `drp run` or `drp train` there first")
+    if out.exists():
+        raise TrainingError(f"{out} exists already; name another folder with --out")
+    try:
+        from drp.engines.transformers_engine import load_tokenizer
+        from drp.training.sft import merge
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    student = resolve_model(Recipe.model_validate_json(recipe.read_bytes()).student.model)
+    half = out.with_name(out.name + ".tmp")
+    merge(student, adapter, strength, load_tokenizer(student), half)
+    half.rename(out)
+    return out
+
+
 def _of(examples: "Sequence[Example]", ids: Sequence[str]) -> "list[Example]":
     wanted = set(ids)
     return [example for example in examples if example.id in wanted]
@@ -168,7 +212,8 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
     try:
         from drp.engines.transformers_engine import load_tokenizer
         from drp.training.examples import render_prompt
-        from drp.training.rl import Task, reinforce
+        from drp.training.practice import Task
+        from drp.training.rl import reinforce, resumed_step
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
     started = time.monotonic()
@@ -181,10 +226,10 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
         )
         for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))
     ]
-    done = sum((folder.path / f"round-{n}" / "model").exists() for n in range(len(recipe.rl.limits)))
-    _forget_after(folder, done * recipe.rl.steps, RlStep)
+    done, steps = resumed_step(folder.path, recipe.rl), len(recipe.rl.limits) * recipe.rl.steps
+    _forget_after(folder, done, RlStep)
     with folder.journal() as journal, Grader() as grader:
-        progress.begin("train", done * recipe.rl.steps, len(recipe.rl.limits) * recipe.rl.steps)
+        progress.begin("train", done, steps)
 
         def listen(step: int, total: int, figures: dict[str, float]) -> None:
             _ = total
@@ -195,11 +240,7 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
             path, tasks, recipe.rl, recipe.train, folder.path, grader.is_correct,
             device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
         )  # fmt: skip
-    counts = {
-        "problems": len(tasks),
-        "steps": len(recipe.rl.limits) * recipe.rl.steps,
-        "sampled_tokens": sampled,
-    }
+    counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
     progress.end(f"{len(tasks)} problems, {counts['steps']} steps, {time.monotonic() - started:.0f} s")
     return model_folder

@@ -1,4 +1,4 @@
-"""The rules teacher made worse on purpose, for the ablations: without skills, without steps, with mistakes."""
+"""The rules teacher made worse on purpose, for the ablations: without skills, steps or style, with mistakes."""
 
 import random
 import re
@@ -10,6 +10,18 @@ from drp.records import Edit, EditScript
 from drp.text.equations import find_equations
 
 _SIGN = re.compile(r"(?<=[\d)])([-+*/=])")
+_OPENER = re.compile(
+    r"^(?:(?:okay|alright|so|now|well|right|wait|hmm+|then|next|first|and|let's see|let me see)\b[,.…]*\s*)+",
+    re.IGNORECASE,
+)
+_FORMAL = {
+    "so": "hence", "has": "possesses", "have": "possess", "finds": "acquires", "gives away": "relinquishes",
+    "more": "additional", "i": "one", "i'm": "one is", "need to find": "must determine", "figure out": "determine",
+}  # fmt: skip
+_SPOKEN = re.compile(
+    rf"\b(?:{'|'.join(sorted(map(re.escape, _FORMAL), key=len, reverse=True))})\b", re.IGNORECASE
+)
+_TYPESET = {"*": "\\times", "/": "\\div"}
 _CUES = (VERIFICATION, ALTERNATIVE, DOUBT, RESTATEMENT)
 
 
@@ -67,3 +79,38 @@ def with_mistakes(script: EditScript, rate: float, seed: str) -> EditScript:
         else:
             edits.append(edit)
     return EditScript(units=script.units, edits=tuple(edits))
+
+
+def foreign_script(script: EditScript, units: Sequence[str]) -> EditScript:
+    """Say what a script keeps in a teacher's house style: an item a step, typeset equations, formal words.
+
+    The same steps and numbers in the same order; only the student's voice goes.
+    """
+    edits: list[Edit] = []
+    for edit in script.edits:
+        text = edit.text or "".join(units[edit.first : edit.last + 1])
+        if edit.action == "delete" or not text.strip():
+            edits.append(edit)
+            continue
+        action = "rewrite" if edit.action == "keep" else edit.action
+        edits.append(edit.model_copy(update={"action": action, "text": _formal(text)}))
+    return EditScript(units=script.units, edits=tuple(edits))
+
+
+def _formal(text: str) -> str:
+    return "\n\n".join(_formal_line(line) for line in text.split("\n\n") if line.strip())
+
+
+def _formal_line(line: str) -> str:
+    written, at = "", 0
+    plain = _OPENER.sub("", line.strip()) or line.strip()
+    for equation in find_equations(plain):
+        formula = _SIGN.sub(lambda m: f" {_TYPESET.get(m[1], m[1])} ", equation.key)
+        written += f"{_worded(plain[at : equation.start])}${formula}$"
+        at = equation.end
+    written += _worded(plain[at:])
+    return f"- {written[:1].upper()}{written[1:]}"
+
+
+def _worded(text: str) -> str:
+    return _SPOKEN.sub(lambda m: _FORMAL[m.group().lower()], text)

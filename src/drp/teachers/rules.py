@@ -27,7 +27,7 @@ from drp.pruning.skills import (
 )
 from drp.records import Edit, EditScript, Record, Trace
 from drp.teachers.base import Proposal
-from drp.teachers.crude import cue_script, whole_script, with_mistakes
+from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.slicing import (
     Line,
     check_block,
@@ -65,6 +65,8 @@ class RulesSettings(Record):
     """Reflection words per word to keep, as a share of the original's; short talk supplies them."""
     segmentation: Literal["skill", "default", "none"] = "skill"
     """As it is; or for ablations: sentences by their cue words, or the whole trace as one list of equations."""
+    style: Literal["own", "foreign"] = "own"
+    """The student's own words; or for ablations: the same steps in a teacher's house style."""
     mistakes: float = Field(default=0.0, ge=0, le=1)
     """Share of decisions turned round on purpose, as a stand-in for weaker teachers."""
     duplicate_overlap: float = Field(default=0.85, gt=0, le=1)
@@ -81,8 +83,9 @@ class RulesTeacher:
 
     @property
     def exempt(self) -> frozenset[str]:
-        """Nothing, except that a list of equations has no bytes and no habits of the student."""
-        return frozenset({"own_share", "reflection"} if self.settings.segmentation == "none" else ())
+        """Nothing, except that a list of equations or another's style has no words and no habits of the student."""
+        foreign = self.settings.segmentation == "none" or self.settings.style == "foreign"
+        return frozenset({"own_share", "reflection"} if foreign else ())
 
     async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
@@ -90,6 +93,8 @@ class RulesTeacher:
         script = self.script(trace.question, trace.answer, units)
         if self.settings.mistakes:
             script = with_mistakes(script, self.settings.mistakes, trace.id)
+        if self.settings.style == "foreign":
+            script = foreign_script(script, units)
         return Proposal(script=script)
 
     async def repair(

@@ -21,6 +21,13 @@ class Example:
     input_ids: list[int]
     prompt_length: int
     """The first ``prompt_length`` tokens carry no loss; the rest, the stop token included, do."""
+    rejected_ids: list[int] | None = None
+    """Another response to the same prompt, to which this one is preferred."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with the longer response."""
+        return max(len(self.input_ids), self.prompt_length + len(self.rejected_ids or ()))
 
     @property
     def labels(self) -> list[int]:
@@ -63,6 +70,6 @@ def build_example(
 
 def within_limit(examples: Sequence[Example], max_length: int) -> tuple[list[Example], list[Example]]:
     """Split examples into those of at most ``max_length`` tokens and the longer ones."""
-    fitting = [example for example in examples if len(example.input_ids) <= max_length]
-    longer = [example for example in examples if len(example.input_ids) > max_length]
+    fitting = [example for example in examples if example.length <= max_length]
+    longer = [example for example in examples if example.length > max_length]
     return fitting, longer

@@ -10,159 +10,49 @@ round to round, and every round goes on from its shortest checkpoint that is sti
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 # pyright: reportMissingTypeStubs=false
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
-from transformers import PrinterCallback, TrainerCallback
+from peft import LoraConfig, set_peft_model_state_dict
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from drp.engines.base import request_seed
-from drp.engines.slots import SlotDecoder, fits
-from drp.engines.transformers_engine import load_model, load_tokenizer
+from drp.engines.transformers_engine import load_model, load_tokenizer, pick_device
 from drp.errors import TrainingError
-from drp.text.thinking import OPEN, split_thinking
+from drp.runs.journal import write_atomically
+from drp.text.thinking import OPEN
+from drp.training.practice import Practice, Right, Task, Watch, looking_every, newest_checkpoint
 from drp.training.settings import RlSettings, TrainSettings
 from drp.training.sft import Listener, save_student
 
-Right = Callable[[str, str], bool]
-"""Whether an answer part gives the gold answer."""
+LEAST_LOGP = -40.0
+"""Log probabilities are raised to this: no sampled token lies below, and the KL term's exponential cannot overflow."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One problem to practise on."""
+class _Trainer(GRPOTrainer):
+    """GRPO whose KL term stays finite at padding, where a sharp model's log probabilities are beyond all bounds.
 
-    prompt: str
-    """As rendered by the chat template."""
-    gold: str
+    TRL takes the exponential of their difference before it masks padding, and infinity times nothing is no number.
+    """
 
-
-@dataclass(frozen=True)
-class Look:
-    """One checkpoint's figures on the problems set aside."""
-
-    step: int
-    accuracy: float
-    tokens: float
+    def _get_per_token_logps_and_entropies(self, *positional: Any, **fields: Any) -> Any:
+        logps, *rest = super()._get_per_token_logps_and_entropies(*positional, **fields)
+        return (logps.clamp(min=LEAST_LOGP), *rest)
 
 
-class _Practice:
-    """Completions of the model under training, and what they score."""
-
-    def __init__(self, tokenizer: Any, settings: RlSettings, right: Right, seed: int) -> None:
-        self.tokenizer, self.settings, self.right, self.seed = tokenizer, settings, right, seed
-        self.limit = settings.limits[0]
-        self.decoder: SlotDecoder | None = None
-        self.opened: bool = False
-        self.calls = self.sampled = 0
-
-    def complete(self, model: Any, prompts: Sequence[list[int]], temperature: float) -> list[list[int]]:
-        """Return one completion of each prompt."""
-        inner = model.base_model.model if hasattr(model, "peft_config") else model
-        if self.decoder is None or self.decoder.model is not inner:
-            if not fits(inner):
-                raise TrainingError("reinforcement needs a model with plain full attention in every layer")
-            slots = min(512, self.settings.prompts * self.settings.generations)
-            self.decoder = SlotDecoder(inner, [self.tokenizer.eos_token_id], slots)
-        self.calls += 1
-        seeds = [request_seed("rl", self.seed, self.calls, i) for i in range(len(prompts))]
-        training = inner.training
-        checkpointing = getattr(inner, "is_gradient_checkpointing", False)
-        inner.eval()
-        if checkpointing:
-            inner.gradient_checkpointing_disable()
-        try:
-            rows = dict(
-                self.decoder.decode(
-                    prompts, seeds, temperature=temperature, top_p=1.0, max_new_tokens=self.limit
-                )
-            )
-        finally:
-            if checkpointing:
-                inner.gradient_checkpointing_enable()
-            inner.train(training)
-        self.sampled += sum(map(len, rows.values()))
-        return [rows[i] for i in range(len(prompts))]
-
-    def rollout(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
-        """Complete a step's prompts, as TRL asks for it: each prompt stands there once a generation."""
-        ids = [self.tokenizer(p, add_special_tokens=False)["input_ids"] for p in prompts]
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        return {
-            "prompt_ids": ids,
-            "completion_ids": self.complete(model, ids, self.settings.temperature),
-            "logprobs": None,
-        }
-
-    def right_at(self, ids: list[int], gold: str) -> bool:
-        """Return whether a completion ended in time with the right answer."""
-        if not ids or ids[-1] != self.tokenizer.eos_token_id:
-            return False
-        text = self.tokenizer.decode(ids[:-1], skip_special_tokens=False)
-        _, answer, closed = split_thinking(text, opened=self.opened)
-        return closed and self.right(answer, gold)
-
-    def reward(self, completion_ids: list[list[int]], gold: list[str], **_: object) -> list[float | None]:
-        """Return the score of each completion."""
-        weight = self.settings.length_weight
-        return [
-            (1 - weight * len(ids) / self.limit) if self.right_at(ids, g) else 0.0
-            for ids, g in zip(completion_ids, gold, strict=True)
-        ]
-
-    def look(self, model: Any, tasks: Sequence[Task], step: int) -> Look:
-        """Measure a checkpoint."""
-        ids = [self.tokenizer(t.prompt, add_special_tokens=False)["input_ids"] for t in tasks]
-        found = self.complete(model, ids, 0.6)
-        right = [self.right_at(c, t.gold) for c, t in zip(found, tasks, strict=True)]
-        return Look(step, sum(right) / len(tasks), sum(map(len, found)) / len(tasks))
-
-
-class _Watch(TrainerCallback):
-    """Looks at checkpoints, remembers the shortest that is accurate enough, and passes the log on."""
-
-    def __init__(
-        self, practice: _Practice, tasks: Sequence[Task], settings: RlSettings, tell: Callable[..., None]
-    ) -> None:
-        self.practice, self.tasks, self.settings, self.tell = practice, tasks, settings, tell
-        self.first: Look | None = None
-        self.best: Look | None = None
-        self.weights: dict[str, torch.Tensor] = {}
-
-    def consider(self, model: Any, step: int) -> None:
-        look = self.practice.look(model, self.tasks, step)
-        self.first = self.first or look
-        enough = look.accuracy >= (1 - self.settings.most_loss) * self.first.accuracy
-        if self.best is None or (enough and look.tokens <= self.best.tokens):
-            self.best = look
-            self.weights = {name: value.detach().clone() for name, value in _weights(model).items()}
-
-    def on_train_begin(self, *_: Any, **fields: Any) -> None:
-        """Look where the round begins."""
-        self.consider(fields["model"], 0)
-
-    def on_step_end(self, *positional: Any, **fields: Any) -> None:
-        """Look now and then."""
-        step = int(positional[1].global_step)
-        if step % max(1, self.settings.steps // self.settings.looks) == 0:
-            self.consider(fields["model"], step)
-
-    def on_log(self, *positional: Any, **fields: Any) -> None:
-        """Pass one line of the trainer's log on."""
-        logs = fields.get("logs") or {}
-        if "reward" in logs:
-            self.tell(int(positional[1].global_step), logs)
-
-
-def _weights(model: Any) -> dict[str, Any]:
-    return get_peft_model_state_dict(model) if hasattr(model, "peft_config") else model.state_dict()
+def resumed_step(out: Path, settings: RlSettings) -> int:
+    """Return after how many steps, over all rounds, an interrupted reinforcement under ``out`` goes on."""
+    for number in range(len(settings.limits)):
+        if not (out / f"round-{number}" / "model").exists():
+            _, step = newest_checkpoint(out / f"round-{number}" / "work")
+            return number * settings.steps + step
+    return len(settings.limits) * settings.steps
 
 
 def reinforce(
@@ -177,10 +67,12 @@ def reinforce(
     dtype: str = "auto",
     listen: Listener = lambda *_: None,
 ) -> int:
-    """Train on problems alone, one round a limit; leaves ``model/`` under ``out``. A killed round starts anew.
+    """Train on problems alone, one round a limit; leaves ``model/`` under ``out``.
+
+    An interrupted call is continued from its last checkpoint, of which there is one for every look.
 
     Returns:
-        How many tokens were sampled in this process.
+        How many tokens were sampled, in interrupted calls too.
 
     Raises:
         TrainingError: There are too few problems, or the model cannot be decoded in slots.
@@ -193,22 +85,26 @@ def reinforce(
     tokenizer = load_tokenizer(model_path)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    practice = _Practice(tokenizer, settings, right, lora.seed)
+    practice = Practice(tokenizer, settings, right, lora.seed, pick_device(device))
     practice.opened = tasks[0].prompt.rstrip().endswith(OPEN)
     path, last = model_path, ""
     for number, limit in enumerate(settings.limits):
         last = str(out / f"round-{number}")
-        if not (Path(last) / "model").exists():
+        counts = Path(last) / "counts.json"
+        if (Path(last) / "model").exists():
+            practice.calls, practice.sampled = json.loads(counts.read_text())
+        else:
             practice.limit = limit
             before = number * settings.steps
 
             def tell(step: int, logs: dict[str, Any], before: int = before) -> None:
-                figures = {k: float(logs[k]) for k in ("reward", "learning_rate", "grad_norm") if k in logs}
-                figures["loss"] = float(logs.get("loss", 0.0))
+                figures = {
+                    k: float(logs[k]) for k in ("reward", "learning_rate", "grad_norm", "loss") if k in logs
+                }
                 figures["tokens"] = float(logs.get("completions/mean_length", 0.0))
                 listen(before + step, len(settings.limits) * settings.steps, figures)
 
-            watch = _Watch(practice, aside, settings, tell)
+            watch = Watch(practice, aside, settings, tell)
             _round(path, rest, settings, lora, Path(last), practice, watch, tokenizer, device, dtype)
         path = str(Path(last) / "model")
     shutil.copytree(Path(last) / "model", out / "model.tmp", dirs_exist_ok=True)
@@ -222,8 +118,8 @@ def _round(
     settings: RlSettings,
     lora: TrainSettings,
     out: Path,
-    practice: _Practice,
-    watch: _Watch,
+    practice: Practice,
+    watch: Watch,
     tokenizer: Any,
     device: str,
     dtype: str,
@@ -232,7 +128,7 @@ def _round(
     adapter = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    trainer = GRPOTrainer(
+    trainer = _Trainer(
         model=model,
         reward_funcs=practice.reward,
         args=_config(settings, lora, out / "work", practice.limit, model.device),
@@ -243,7 +139,11 @@ def _round(
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    checkpoint, _ = newest_checkpoint(out / "work")
+    if checkpoint:
+        watch.restore(checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    write_atomically(out / "counts.json", json.dumps([practice.calls, practice.sampled]) + "\n")
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora:
         set_peft_model_state_dict(tuned, watch.weights)
@@ -284,7 +184,10 @@ def _config(
         gradient_checkpointing=False,
         seed=lora.seed,
         logging_steps=1,
-        save_strategy="no",
+        logging_nan_inf_filter=False,  # a loss that is no number must show
+        save_strategy="steps",
+        save_steps=looking_every(settings),
+        save_total_limit=2,  # the newest may lack its last file
         report_to="none",
         disable_tqdm=True,
         shuffle_dataset=True,

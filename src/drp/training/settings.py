@@ -12,6 +12,12 @@ EXECUTION: dict[str, Any] = {"execution": True}
 class TrainSettings(Record):
     """LoRA fine-tuning on pruned traces. The defaults are the paper's."""
 
+    objective: Literal["sft", "preference"] = "sft"
+    """The likelihood of the targets; or DPO, which prefers them to the student's own traces of the same problems."""
+    beta: float = Field(default=0.1, gt=0)
+    """DPO: how dear it is to move away from the student; larger stays nearer."""
+    sft_weight: float = Field(default=1.0, ge=0)
+    """DPO: weight of the targets' likelihood beside the preference, which alone may lower it."""
     rank: int = Field(default=8, ge=1)
     """LoRA rank."""
     alpha: int = Field(default=16, ge=1)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with a LoRA adapter, by TRL and PEFT; adapter and merged model are saved."""
+"""Fine-tuning a LoRA adapter on targets, by TRL and PEFT: likelihood or preference; adapter and merged model are saved."""
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -16,7 +16,7 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import logging
-from trl import SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from drp.engines.transformers_engine import load_tokenizer, pick_device
 from drp.errors import TrainingError
@@ -41,38 +41,75 @@ class _Log(TrainerCallback):
             self.listen(int(state.global_step), int(state.max_steps), figures)
 
 
-def _config(settings: TrainSettings, work: Path, device: torch.device) -> SFTConfig:
+class _Preference(DPOTrainer):
+    """DPO on pairs that are tokenised already, so that prompts are exactly those of generation."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset
+
+
+def _common(settings: TrainSettings, work: Path, device: torch.device) -> dict[str, Any]:
+    """Return the settings of the trainer that do not depend on the objective."""
     device_batch = min(settings.device_batch, settings.effective_batch)
     while settings.effective_batch % device_batch:
         device_batch -= 1
     gpu = device.type == "cuda"
-    return SFTConfig(
-        output_dir=str(work),
-        per_device_train_batch_size=device_batch,
-        gradient_accumulation_steps=settings.effective_batch // device_batch,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=settings.warmup,
-        num_train_epochs=settings.epochs,
-        weight_decay=settings.weight_decay,
-        max_length=None,  # lengths were checked before; nothing may be cut silently here
-        packing=False,
+    return {
+        "output_dir": str(work),
+        "per_device_train_batch_size": device_batch,
+        "gradient_accumulation_steps": settings.effective_batch // device_batch,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "warmup_steps": settings.warmup,
+        "num_train_epochs": settings.epochs,
+        "weight_decay": settings.weight_decay,
+        "max_length": None,  # lengths were checked before; nothing may be cut silently here
         **_checkpointing(gpu and settings.checkpointing),
-        bf16=gpu,
-        fp16=False,
-        use_cpu=not gpu,
-        seed=settings.seed,
-        data_seed=settings.seed,
-        train_sampling_strategy="group_by_length",
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=settings.save_steps,
-        save_total_limit=1,
-        report_to="none",
-        disable_tqdm=True,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        dataloader_pin_memory=gpu,
+        "bf16": gpu,
+        "fp16": False,
+        "use_cpu": not gpu,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": settings.save_steps,
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": gpu,
+    }
+
+
+def _trainer(
+    model: Any, tokenizer: Any, examples: Sequence[Example], settings: TrainSettings, work: Path,
+    device: torch.device, adapter: LoraConfig | None, log: TrainerCallback,
+) -> SFTTrainer | DPOTrainer:  # fmt: skip
+    common = _common(settings, work, device)
+    shared: dict[str, Any] = {
+        "model": model, "processing_class": tokenizer, "peft_config": adapter, "callbacks": [log],
+    }  # fmt: skip
+    if settings.objective == "preference":
+        pairs = [
+            {"prompt_ids": e.input_ids[: e.prompt_length], "chosen_ids": e.input_ids[e.prompt_length :],
+             "rejected_ids": e.rejected_ids}
+            for e in examples
+        ]  # fmt: skip
+        weights = [1.0, settings.sft_weight]
+        return _Preference(
+            args=DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common),
+            train_dataset=Dataset.from_list(pairs),
+            **shared,
+        )
+    return SFTTrainer(
+        args=SFTConfig(
+            packing=False,
+            train_sampling_strategy="group_by_length",
+            dataset_kwargs={"skip_prepare_dataset": True},
+            **common,
+        ),
+        train_dataset=Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples]),
+        **shared,
     )
 
 
@@ -134,7 +171,6 @@ def fine_tune(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     work = out / "checkpoints"
-    data = Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples])
     torch.manual_seed(settings.seed)
     lora = LoraConfig(
         r=settings.rank,
@@ -144,13 +180,8 @@ def fine_tune(
         task_type="CAUSAL_LM",
     )
     tuned: Any = PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model
-    trainer = SFTTrainer(
-        model=tuned,
-        args=_config(settings, work, where),
-        train_dataset=data,
-        processing_class=tokenizer,
-        peft_config=None if adapter else lora,
-        callbacks=[_Log(listen)],
+    trainer = _trainer(
+        tuned, tokenizer, examples, settings, work, where, None if adapter else lora, _Log(listen)
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint, _ = last_checkpoint(out)
@@ -182,6 +213,7 @@ def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: 
 
     Merged in float32, from the adapter as saved, so that both say the same; kept in the dtype of the model on file.
     """
+    logging.disable_progress_bar()
     base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
     tuned: Any = PeftModel.from_pretrained(base, str(adapter))
     for module in tuned.modules():
@@ -199,6 +231,7 @@ def interpolate(first: str, second: str, share: float, out: Path) -> None:
     Raises:
         TrainingError: The two do not have the same weights.
     """
+    logging.disable_progress_bar()
     one: Any = AutoModelForCausalLM.from_pretrained(first, dtype=torch.float32)
     weights = dict(one.named_parameters())
     other = dict(AutoModelForCausalLM.from_pretrained(second, dtype=torch.float32).named_parameters())

@@ -1,0 +1,89 @@
+"""The laboratory's rows: which method, with which changes to its recipe, starting from which other row."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Of an adapter, for the curve of length against strength."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one seed."""
+
+    name: str
+    recipe: str
+    changes: tuple[str, ...] = ()
+    after: str | None = None
+    """A row whose model this one needs, and the field that takes it."""
+    takes: str = ""
+    table: str = "methods"
+    strength: float | None = None
+    """No training: the adapter of the row ``after`` at another strength, evaluated once a problem."""
+
+    @property
+    def moves_student(self) -> bool:
+        """Whether the row starts from another student than the embedded one, whose traces it cannot share."""
+        return self.takes == "student.model"
+
+    @property
+    def other_problems(self) -> bool:
+        """Whether the row trains on other problems than the rest."""
+        return any(change.startswith("problems=") for change in self.changes)
+
+
+def grid(seeds: int, size: str) -> list[Row]:
+    """Return the rows, the more urgent first."""
+    if size == "small":
+        return [Row(f"{m}-0", m, ("train.seed=0",)) for m in ("drp", "self", "direct")]
+    rows: list[Row] = []
+    for method, recipe, after, takes in (
+        ("self", "self", None, ""),
+        ("self_drp", "drp", "self", "student.model"),
+        ("self_drp_rl", "drp_rl", "self_drp", "student.model"),
+        ("drp", "drp", None, ""),
+        ("drp_rl", "drp_rl", "drp", "student.model"),
+        ("think_prune", "think_prune", None, ""),
+        ("direct", "direct", None, ""),
+        ("cot_valve", "cot_valve", "direct", "valve.short_model"),
+    ):
+        rows += [
+            Row(f"{method}-{s}", recipe, (f"train.seed={s}",), after and f"{after}-{s}", takes)
+            for s in range(seeds)
+        ]
+    one_tier = "problems=[{benchmark: mini-gsm, split: train, count: 2250}]"
+    others: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("segmentation", "sentences", ("prune.rules.segmentation=default",)),
+        ("segmentation", "whole", ("prune.rules.segmentation=none", "prune.checks.min_length_ratio=0")),
+        ("teacher", "mistakes-10", ("prune.rules.mistakes=0.1",)),
+        ("teacher", "mistakes-30", ("prune.rules.mistakes=0.3",)),
+        ("style", "foreign-style", ("prune.rules.style=foreign",)),
+        ("answer", "short-answer", ("prune.answer=short",)),
+        ("settings", "checks-kept", ("prune.rules.keep_checks=9",)),
+        ("settings", "preference", ("train.objective=preference", "train.learning_rate=2e-4")),
+        ("settings", "one-tier", (one_tier,)),
+        ("settings", "rate-1e-4", ("train.learning_rate=1e-4",)),
+        ("settings", "one-epoch", ("train.epochs=1",)),
+        ("settings", "rank-8", ("train.rank=8", "train.alpha=16")),
+    )
+    rows += [Row(f"{name}-0", "drp", changes, table=table) for table, name, changes in others]
+    moved = {"after": "drp-0", "takes": "student.model"}
+    gentle = ("rl.steps=40", "rl.length_weight=0.2", "rl.most_loss=0.1", "rl.validation=128", "rl.looks=3")
+    rows += [
+        Row("drp_drp-0", "drp", table="settings", **moved),
+        Row("drp_rl_gentle-0", "drp_rl", gentle, table="rl", **moved),
+        Row("drp_rl_kl-0", "drp_rl", ("rl.kl=0.05",), table="rl", **moved),
+    ]
+    return rows + [
+        Row(f"curve-{name}-{strength:g}", "drp", ("evaluate.runs=1",), name, strength=strength, table="curve")
+        for name in ("cot_valve-0", "drp-0")
+        for strength in STRENGTHS
+    ]
+
+
+def only(rows: list[Row], patterns: list[str]) -> list[Row]:
+    """Return the rows whose names match one of the patterns, and those that they start from."""
+    names = {r.name for r in rows if any(fnmatch(r.name, p) for p in patterns)}
+    while missing := {r.after for r in rows if r.name in names and r.after} - names:
+        names |= missing
+    return [r for r in rows if r.name in names]
