@@ -10,13 +10,13 @@ from typing import Any
 
 Rows = dict[str, dict[str, Any]]
 TITLES = {
-    "methods": "Table 1: methods",
+    "methods": "Table 1: methods, seed by seed",
     "rl": "Table 1b: settings of the reinforcement",
     "segmentation": "Table 2: segmentation (against `drp-0`)",
     "teacher": "Table 3: a teacher that makes mistakes (against `drp-0`)",
-    "answer": "Table 4: the answer part cut short (against `drp-0`)",
     "style": "Table 5: the same steps in a teacher's style instead of the student's (against `drp-0`)",
-    "settings": "Table 6: settings, other objectives and rounds (against `drp-0`)",
+    "answer": "Table 6: the answer part cut short (against `drp-0`)",
+    "settings": "Table 7: settings, other objectives and rounds (against `drp-0`)",
 }
 COLOURS = {
     "base": "#000000", "self": "#7f7f7f", "think_prune": "#2ca02c", "cot_valve": "#9467bd", "direct": "#8c564b",
@@ -42,6 +42,54 @@ def _table(rows: Rows, names: list[str]) -> str:
                 f"[{low:+.1f}, {high:+.1f}]{shown}, {100 * (c['tokens_ratio'] - 1):+.0f} %)"
             )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _summary(rows: Rows) -> str:
+    """Return one line a method: means over its seeds, and at how many of them no tier lost."""
+    methods = [m for m in COLOURS if _seeds(rows, m)]
+    tiers = [t["benchmark"] for t in rows[f"{methods[0]}-0"]["tiers"]]
+    lines = [
+        f"| method | seeds | {' | '.join(tiers)} | not inferior on any tier |",
+        "|---" * (len(tiers) + 3) + "|",
+    ]
+    for method in methods:
+        found = _seeds(rows, method)
+        cells: list[str] = []
+        for k in range(len(tiers)):
+            gains = [100 * row["tiers"][k]["comparison"]["accuracy_difference"] for row in found]
+            ratio = sum(row["tiers"][k]["comparison"]["tokens_ratio"] for row in found) / len(found)
+            spread = f" ({min(gains):+.1f} … {max(gains):+.1f})" if len(gains) > 1 else ""
+            cells.append(f"{sum(gains) / len(gains):+.1f}{spread}, {100 * (ratio - 1):+.0f} %")
+        safe = sum(all(t["comparison"]["non_inferiority"]["shown"] for t in row["tiers"]) for row in found)
+        lines.append(f"| {method} | {len(found)} | {' | '.join(cells)} | {safe} of {len(found)} |")
+    return "\n".join(lines)
+
+
+def _learnability(rows: Rows) -> str:
+    """Return what each training set looks like to the student, next to what came of it."""
+    tiers = [t["benchmark"] for t in next(iter(rows.values()))["tiers"]]
+    lines = [
+        f"| trained on the targets of | NLL, nats/token | tokens a target | own traces: NLL / tokens | {' | '.join(tiers)} |",
+        "|---" * (len(tiers) + 4) + "|",
+    ]
+    known = [(n, r) for n, r in rows.items() if n.endswith("-0") and r["learnability"]]
+    for name, row in sorted(known, key=lambda pair: pair[1]["learnability"]["pruned"]):
+        found = row["learnability"]
+        results = [f"{100 * t['distilled']['accuracy']:.1f}" for t in row["tiers"]]
+        lines.append(
+            f"| {name} | {found['pruned']:.2f} | {found['pruned_tokens']:.0f} | "
+            f"{found['own_trace']:.2f} / {found['own_tokens']:.0f} | {' | '.join(results)} |"
+        )
+    return "\n".join(lines)
+
+
+def _curve(points: list[dict[str, Any]]) -> str:
+    tiers = [t["benchmark"] for t in points[0]["tiers"]]
+    lines = [f"| strength | {' | '.join(tiers)} |", "|---" * (len(tiers) + 1) + "|"]
+    for point in points:
+        cells = [f"{100 * t['accuracy']:.1f} / {t['tokens_mean']:.0f}" for t in point["tiers"]]
+        lines.append(f"| {point['strength']:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -84,10 +132,25 @@ def tables(found: dict[str, Any]) -> str:
         "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % bootstrap interval], change "
         "of tokens). ✗: not shown to be non-inferior by one point."
     ]
+    if any(_seeds(rows, method) for method in COLOURS):
+        parts.append(
+            "## Methods, means over training seeds\n\nDifference from base in points (least … greatest over seeds), change "
+            f"of tokens.\n\n{_summary(rows)}"
+        )
     for key, title in TITLES.items():
         names = [name for name, row in rows.items() if row["table"] == key]
         if names:
             parts.append(f"## {title}\n\n{_table(rows, names)}")
+    if any(row["learnability"] for row in rows.values()):
+        parts.append(
+            "## Table 4: learnability\n\nNLL of 64 targets under the student before training, beside the accuracy (%) "
+            f"afterwards; `self_drp` and `drp_drp` start from students of their own.\n\n{_learnability(rows)}"
+        )
+    for name, points in found["curves"].items():
+        parts.append(
+            f"## Length against strength: the adapter of `{name}`\n\nOne run a problem; accuracy % / mean tokens.\n\n"
+            f"{_curve(points)}"
+        )
     parts.append(
         "## The long tail, and what each row cost\n\nCells: p99 tokens / truncated % / never closed % / looping %. "
         "Training and sampling include the rows a row starts from. NLL: of the targets, under the student before "

@@ -83,7 +83,10 @@ def test_interpolation_lies_between_and_ends_at_both(student_path: str, tmp_path
         assert torch.allclose(0.75 * a, b, atol=1e-2, rtol=1e-2)
 
 
-def test_reinforcement_needs_enough_problems_and_leaves_a_model(student_path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lora", [True, False])
+def test_reinforcement_needs_enough_problems_and_leaves_a_model(
+    student_path: str, tmp_path: Path, lora: bool
+) -> None:
     from drp.engines.transformers_engine import load_tokenizer
     from drp.grading.grader import Grader
     from drp.training.practice import Task
@@ -104,6 +107,7 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(student_path: st
         validation=4,
         looks=1,
         device_batch=8,
+        lora=lora,
     )
     rewards: list[dict[str, float]] = []
     with Grader() as grader:
@@ -114,7 +118,11 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(student_path: st
             listen=lambda step, total, figures: rewards.append(figures),
         )  # fmt: skip
     assert sampled > 0 and len(rewards) == 2 and all(0 <= r["reward"] <= 1 for r in rewards)
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model") is not None
+    before, after = (
+        AutoModelForCausalLM.from_pretrained(p, dtype="auto") for p in (student_path, tmp_path / "model")
+    )
+    assert after.dtype == before.dtype  # and the weights have moved, unless the first look was the best
+    assert all(bool(torch.isfinite(w).all()) for w in after.parameters())
 
 
 def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from drp.runs.journal import write_atomically
 from drp.text.thinking import OPEN
 from drp.training.practice import Practice, Right, Task, Watch, looking_every, newest_checkpoint
 from drp.training.settings import RlSettings, TrainSettings
-from drp.training.sft import Listener, save_student
+from drp.training.sft import Listener, save_student, stored_dtype
 
 LEAST_LOGP = -40.0
 """Log probabilities are raised to this: no sampled token lies below, and the KL term's exponential cannot overflow."""
@@ -124,7 +124,8 @@ def _round(
     device: str,
     dtype: str,
 ) -> None:
-    model = load_model(path, device, dtype)
+    # All weights are trained in float32: steps of 1e-6 would be lost to bfloat16's rounding.
+    model = load_model(path, device, dtype if settings.lora or dtype != "auto" else "float32")
     adapter = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
@@ -150,9 +151,7 @@ def _round(
         save_student(tuned, tokenizer, path, out)
     else:
         tuned.load_state_dict(watch.weights)
-        stored = load_model(path, "cpu", "float32")
-        stored.load_state_dict(watch.weights)
-        stored.to(torch.bfloat16).save_pretrained(out / "model.tmp")  # pyright: ignore[reportArgumentType]
+        tuned.to(stored_dtype(path)).save_pretrained(out / "model.tmp")
         tokenizer.save_pretrained(out / "model.tmp")
         (out / "model.tmp").rename(out / "model")
     shutil.rmtree(out / "work", ignore_errors=True)

@@ -208,6 +208,11 @@ def save_student(tuned: Any, tokenizer: Any, model_path: str, out: Path, strengt
     (out / "model.tmp").rename(out / "model")
 
 
+def stored_dtype(model_path: str) -> torch.dtype:
+    """Return the number format of a model's weights on file."""
+    return AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
+
+
 def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: Path) -> None:
     """Save a model with an adapter merged into it at ``strength`` times its scale.
 
@@ -219,9 +224,7 @@ def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: 
     for module in tuned.modules():
         if isinstance(module, LoraLayer) and strength != 1.0:
             module.scaling = {name: strength * scale for name, scale in module.scaling.items()}
-    merged = tuned.merge_and_unload()
-    stored = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
-    merged.to(stored).save_pretrained(out)
+    tuned.merge_and_unload().to(stored_dtype(model_path)).save_pretrained(out)
     tokenizer.save_pretrained(out)
 
 
@@ -242,5 +245,5 @@ def interpolate(first: str, second: str, share: float, out: Path) -> None:
     with torch.no_grad():
         for name, weight in weights.items():
             weight.lerp_(other[name], share)
-    one.to(AutoModelForCausalLM.from_pretrained(first, dtype="auto").dtype).save_pretrained(out)
+    one.to(stored_dtype(first)).save_pretrained(out)
     load_tokenizer(first).save_pretrained(out)
