@@ -1,6 +1,6 @@
 """What the rules teacher does to real reasoning traces and to labelled steps.
 
-    python tools/real_traces.py DATA [--out FOLDER] [--json FILE]
+    python tools/real_traces.py DATA [--tokenizer FOLDER] [--out FOLDER] [--json FILE]
 
 ``DATA`` holds ``traces/*.jsonl`` (question, gold, thinking, answer, closed) and ``labels/*.jsonl``.
 Prints one table per question; every figure is recomputed from the files.
@@ -21,7 +21,7 @@ from drp.evaluation.statistics import mean_interval
 from drp.grading.grader import Grader
 from drp.pipeline import prune_file
 from drp.pruning.checks import states
-from drp.recipe import Recipe
+from drp.recipe import load_recipe
 from drp.records import EditScript, PrunedTrace, Trace
 from drp.report.summary import summarise_prune
 from drp.report.text import Table, percent
@@ -52,10 +52,12 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in file if line.strip())
 
 
-def prune_one(path: Path, out: Path) -> dict[str, Any]:
+def prune_one(path: Path, out: Path, tokenizer: str) -> dict[str, Any]:
     """Prune one file and return its figures; refuses to report on anything that was lost."""
     with RunFolder(out / path.stem) as run:
-        pruned, traces = prune_file(path, run, Recipe(), Quiet(), None)
+        pruned, traces = prune_file(
+            path, run, load_recipe(None, [f"prune.tokenizer={tokenizer}"]), Quiet(), None
+        )
         folder = run.stage("prune")
         summary = summarise_prune(folder, pruned)
         recorded = {p.id for p in pruned} | {f.id for f in folder.failures()}
@@ -139,7 +141,7 @@ def prmbench(path: Path) -> dict[str, float]:
     }
 
 
-def file_table(figures: list[dict[str, Any]]) -> Table:
+def file_table(figures: list[dict[str, Any]], tokenizer: str) -> Table:
     """Return the table over trace files."""
     rows = [
         (
@@ -158,7 +160,7 @@ def file_table(figures: list[dict[str, Any]]) -> Table:
     ]
     head = ("file", "traces", "accepted", "excluded", "dropped", "tokens", "change", "bytes kept",
             "gold kept", "keep/delete/rewrite/merge")  # fmt: skip
-    return Table("Rules teacher on real traces (tokens by the mini tokenizer)", head, tuple(rows))
+    return Table(f"Rules teacher on real traces (tokens by {Path(tokenizer).name})", head, tuple(rows))
 
 
 def label_table(title: str, figures: dict[str, float]) -> Table:
@@ -173,16 +175,17 @@ def main() -> None:
     """Parse arguments, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--tokenizer", default="mini", help="counts tokens; see tools/qwen_tokenizer.py")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp())
-    files = [prune_one(path, out) for path in sorted((args.data / "traces").glob("*.jsonl"))]
+    files = [prune_one(path, out, args.tokenizer) for path in sorted((args.data / "traces").glob("*.jsonl"))]
     labels = args.data / "labels" / "thought_anchors_chunks.jsonl"
     anchors, all_anchors = thought_anchors(labels, True), thought_anchors(labels, False)
     redundancy = prmbench(args.data / "labels" / "prmbench_redundancy.jsonl")
     console = Console(width=160)
-    print_table(console, file_table(files))
+    print_table(console, file_table(files, args.tokenizer))
     print_table(console, label_table("Thought anchors, correct traces", anchors))
     print_table(console, label_table("Thought anchors, all traces", all_anchors))
     print_table(console, label_table("PRMBench: inserted redundant steps", redundancy))

@@ -75,7 +75,7 @@ def run(
 ) -> None:
     """Run the whole job: generate, prune, train, evaluate, report. The same command again continues."""
     if dry_run:
-        from drp.pipeline import plan
+        from drp.planning import plan
         from drp.recipe import load_recipe
 
         for line in plan(load_recipe(recipe, overrides or ()), limit):
@@ -184,7 +184,7 @@ def estimate(
     from rich.console import Console
 
     from drp.cli.tables import cost_table, print_table
-    from drp.pipeline import estimate_costs
+    from drp.planning import estimate_costs
     from drp.recipe import load_recipe
 
     changes = list(overrides or [])

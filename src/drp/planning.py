@@ -1,0 +1,118 @@
+"""Before anything runs: what a recipe would do, and what its teacher would cost."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from drp.benchmarks.public import PUBLIC
+from drp.benchmarks.registry import ProblemSet, load_problems
+from drp.engines.identity import resolve_model
+from drp.errors import DataError, DrpError
+from drp.grading.grader import Grader
+from drp.methods.registry import method_of
+from drp.recipe import Recipe
+from drp.records import Trace
+from drp.runs.folder import RunFolder, StageFolder
+from drp.stages.estimate import (
+    PAPER_TRACE_TOKENS,
+    Estimate,
+    assumed_lengths,
+    estimate,
+    lengths_of,
+    probe,
+    worth_pruning,
+)
+from drp.stages.judge import Judge
+from drp.text.tokens import FileTokenCounter
+
+Say = Callable[[str], None]
+
+
+def estimate_costs(
+    recipe: Recipe,
+    folder: Path,
+    traces_file: Path | None,
+    say: Say,
+    *,
+    limit: int | None = None,
+    trace_tokens: int | None = None,
+    probe_traces: int = 0,
+) -> list[Estimate]:
+    """Return what the recipe's teacher, and the other protocols, are expected to cost.
+
+    Args:
+        recipe: The recipe.
+        folder: The run folder, whose traces are measured if it has any.
+        traces_file: Measure these traces instead.
+        say: Told where the lengths come from.
+        limit: At most this many traces, or problems per problem set.
+        trace_tokens: Tokens a trace is taken to have where none is on file.
+        probe_traces: How many traces to prune for real instead; costs money.
+
+    Raises:
+        DrpError: A probe was asked for and there is no trace, or no model to ask.
+    """
+    from drp.benchmarks.files import read_traces
+
+    settings = recipe.prune
+    if not settings.asks_a_model:
+        raise DrpError(
+            f"the {settings.teacher} teacher costs nothing; name another with prune.teacher=edit_script"
+        )
+    if traces_file:
+        traces = read_traces(traces_file)[:limit]
+    else:
+        traces = StageFolder(folder / "generate", "generate").records(Trace)
+    worth = worth_pruning(traces, settings)
+    if probe_traces:
+        if not worth:
+            raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
+        counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
+        with RunFolder(folder), Grader() as grader:
+            judge = Judge(settings, grader, counter)
+            return [asyncio.run(probe(worth, judge, folder, say, probe_traces))]
+    if worth:
+        say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
+        lengths = [lengths_of(trace) for trace in worth]
+    else:
+        problems = sum(_how_many(s, limit) for s in recipe.problems)
+        tokens = trace_tokens or PAPER_TRACE_TOKENS
+        say(f"no traces on file: assuming {tokens:,} tokens each (--trace-tokens), all worth pruning")
+        lengths = [assumed_lengths(tokens)] * problems * recipe.generate.samples
+    protocols = ("edit_script", "two_stage", "none", "direct")
+    return [estimate(protocol, settings, lengths) for protocol in protocols]
+
+
+def _how_many(problems: ProblemSet, limit: int | None) -> int:
+    """Return how many problems a set has, without fetching it; its `count` where the file is not here yet."""
+    public = PUBLIC.get(problems.benchmark)
+    if problems.path is None and problems.hub is None and public and problems.split in public.sizes:
+        return min(public.sizes[problems.split], problems.count or 10**9, limit or 10**9)
+    try:
+        return len(load_problems(problems, limit))
+    except DataError:
+        if problems.count is None:
+            raise
+        return min(problems.count, limit or problems.count)
+
+
+def plan(recipe: Recipe, limit: int | None = None) -> list[str]:
+    """Return what a run of the recipe would do, one line a step, without running or fetching anything."""
+    method = method_of(recipe)
+    student = Path(resolve_model(recipe.student.model))
+    where = (
+        "on this machine" if student.is_dir() else "a hub id, or a folder that an earlier run has yet to make"
+    )
+    problems = sum(_how_many(s, limit) for s in recipe.problems)
+    lines = {
+        "generate": f"{problems:,} problems × {recipe.generate.samples}, at most "
+        f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine}",
+        "explore": method.summary,
+        "prune": f"teacher {recipe.prune.teacher}"
+        + (f" ({recipe.prune.llm.model})" if recipe.prune.asks_a_model else ", which needs no key"),
+        "train": method.summary,
+        "evaluate": ", ".join(f"{s.benchmark} ({_how_many(s, limit):,})" for s in recipe.evaluate.benchmarks)
+        + f" × {recipe.evaluate.runs} runs, before and after",
+    }
+    head = [f"recipe {recipe.name}: method {recipe.method}", f"student {recipe.student.model}: {where}"]
+    return head + [f"{stage}: {lines[stage]}" for stage in (*method.stages, "evaluate")]

@@ -1,0 +1,25 @@
+"""The recipe: one strict description of a run, its settings and how it is read."""
+
+from drp.recipe.loading import load_recipe
+from drp.recipe.settings import (
+    PROTOCOLS,
+    EndpointSettings,
+    PromptSettings,
+    PruneSettings,
+    Recipe,
+    StudentSettings,
+    defining,
+    defining_pruning,
+)
+
+__all__ = [
+    "PROTOCOLS",
+    "EndpointSettings",
+    "PromptSettings",
+    "PruneSettings",
+    "Recipe",
+    "StudentSettings",
+    "defining",
+    "defining_pruning",
+    "load_recipe",
+]
