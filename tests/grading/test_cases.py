@@ -126,6 +126,7 @@ EXTRACTED: list[tuple[str, str | None]] = [
     ("Terry spends **\\$75.00** on yogurt over 30 days.", "75.00"), ("Terry spends $75.00 on yogurt over 30 days.", "75.00"),
     ("48 / 6 = 8\n\nTracy obtained 8 pieces of wire, each 6 inches long.", "8"),
     ("So 24 / 4 = 6.\n\nSolo needs 6 pages per day for the next 4 days.", "6"),
+    ("So 10 - 6 = 4.\n\nManny can miss up to 4 classes before the cost per class exceeds $10.", "4"),
     ("It takes 7 hours.", "7"), ("They have 3 and 4.", "4"), ("no number here", None), ("", None),
     ("First 5.\nThen 6.\n\nDone.", "6"), ("The value is -3", "-3"), ("We get 1,234 in all.", "1,234"),
 ]  # fmt: skip

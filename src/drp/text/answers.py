@@ -27,8 +27,8 @@ def boxed(text: str) -> str | None:
 def final_answer(text: str) -> str | None:
     """Return the final answer a text states: boxed, after ``####``, named, or in its last sentence.
 
-    Of a sentence, what is set in bold counts, else its only amount of money, else the last result
-    computed before it if it repeats that, else its last number.
+    Of a sentence, what is set in bold counts, else the last result computed before it if it repeats
+    that, else its only amount of money, else its last number.
     """
     inside = boxed(text)
     if inside is not None:
@@ -57,12 +57,12 @@ def _of_sentence(line: str, before: str) -> str | None:
     bold = [m.group() for m in _BOLD.finditer(sentences[-1]) if _NUMBER.search(m.group())]
     if bold:
         return _NUMBER.findall(bold[-1])[-1]
-    amounts = _AMOUNT.findall(sentences[-1])
-    if len(amounts) == 1:
-        return _NUMBER.findall(amounts[0])[-1]
     results = _RESULT.findall(before)
     if results and results[-1].replace(",", "") in [n.replace(",", "") for n in numbers]:
         return results[-1]
+    amounts = _AMOUNT.findall(sentences[-1])
+    if len(amounts) == 1:
+        return _NUMBER.findall(amounts[0])[-1]
     return numbers[-1]
 
 
