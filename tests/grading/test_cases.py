@@ -80,6 +80,45 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("\\binom{5}{2}", "10"), ("\\sqrt{16}", "4"), ("\\frac{a+b}{2}", "\\frac{b+a}{2}"), ("1+2i", "2i+1"),
         ("\\log_2 8", "3"), ("10\\sqrt{2}", "\\sqrt{200}"), ("\\cos 0", "1"),
     ],
+    # The question names the base, so an answer may leave it out; another base is another answer.
+    "bases": [
+        ("2516_8", "2516_{8}"), ("2516_{8}", "2516_8"), ("1010_2", "1010_2"), ("2516", "2516_8"), ("2516_8", "2516"), ("-221_3", "-221_{3}"),
+        ("A5_{11}", "\\text{A5}_{11}"), ("43_5", "43_5."),
+    ],
+    "matrices": [
+        ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"),
+        ("\\begin{pmatrix}0.5\\\\2\\end{pmatrix}", "\\begin{pmatrix} \\frac{1}{2} \\\\ 2 \\end{pmatrix}"),
+        ("\\begin{bmatrix}1&0\\\\0&1\\end{bmatrix}", "\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}"),
+    ],
+    # A ratio is the fraction it stands for; a clock time is only itself.
+    "ratios and times": [("1:2", "1:2"), ("1:2", "\\frac{1}{2}"), ("3 : 4", "3:4"), ("5:30", "5:30")],
+    # A letter with what stands behind it is still the letter.
+    "choices spelt out": [("(C) 12", "C"), ("\\textbf{(C)}", "C"), ("\\text{(B) }\\frac{1}{2}", "B"), ("\\mathrm{E}", "E")],
+    "numbers in other clothes": [
+        ("1{,}000{,}000", "10^6"), ("3.0\\times10^8", "300000000"), ("4.5e3", "4500"), ("1e-3", "0.001"), ("1/3", "0.\\overline{3}"),
+        ("33\\frac{1}{3}\\%", "\\frac{100}{3}"), ("\\$1{,}234.50", "1234.5"), ("11\\frac{1}{2}", "\\frac{23}{2}"), ("42.", "42"),
+        ("\\mathbf{42}", "42"), ("\\text{42}", "42"), ("\\boxed{42}", "42"), ("\\frac{\\ 3}{4}", "\\frac{3}{4}"), ("five", "five"),
+        ("2^{-3}", "0.125"), ("7!", "5040"), ("n=5", "5"), ("k = -3", "-3"),
+    ],
+    "more units": [
+        ("\\text{5 apples}", "5"), ("42\\,\\text{cm}^3", "42"), ("17 minutes", "17"), ("$7 per hour", "7"), ("15\\text{ mph}", "15"),
+        ("12 sq. units", "12"), ("6 \\text{ ft}^2", "6"), ("25\\text{ cents}", "25"), ("10 \\text{ cm}", "10\\text{ cm}"),
+        ("6\\sqrt{2}\\text{ cm}", "6\\sqrt{2}"), ("30 degrees", "30^\\circ"), ("120^\\circ", "120"),
+    ],
+    "unions and lists": [
+        ("[1, 2) \\cup (3, 4]", "[1,2)\\cup(3,4]"), ("(3,4]\\cup[1,2)", "[1,2)\\cup(3,4]"), ("-\\infty<x<3", "(-\\infty,3)"),
+        ("(-\\infty, 0)\\cup(0,\\infty)", "(-\\infty,0) \\cup (0,\\infty)"), ("\\{-1,0,1\\}", "\\{0,1,-1\\}"),
+        ("\\left\\{1,2\\right\\}", "\\{1, 2\\}"), ("\\emptyset", "\\emptyset"), ("\\pm 2", "-2,2"), ("x=1, x=2", "1,2"),
+        ("x=1 \\text{ or } x=2", "1,2"), ("x = 2, y = 3", "(2,3)"), ("(2, 3), (4, 5)", "(4,5), (2,3)"),
+        ("\\left(\\frac{1}{2}, -3\\right)", "(0.5,-3)"),
+    ],
+    "more algebra": [
+        ("2x+3", "y=2x+3"), ("y=2x+3", "2x+3"), ("3-4i", "-4i+3"), ("\\sqrt[3]{8}", "2"), ("e^{2}", "e^2"), ("\\ln e", "1"),
+        ("\\sqrt{\\frac{2}{3}}", "\\frac{\\sqrt{6}}{3}"), ("\\frac{5\\pi}{3}", "\\frac{5}{3}\\pi"), ("(x-2)(x+3)", "(x+3)(x-2)"),
+        ("x^3+x^2", "x^2(x+1)"), ("\\frac{x+1}{2}", "\\frac{1}{2}x+\\frac{1}{2}"), ("a^2-b^2", "(a-b)(a+b)"),
+        ("16 + 8\\sqrt{3}", "8(2+\\sqrt{3})"), ("\\frac{1+\\sqrt{5}}{2}", "\\frac{\\sqrt{5}+1}{2}"), ("-x^2+4", "4-x^2"),
+        ("\\cot x", "\\frac{\\cos x}{\\sin x}"),
+    ],
 }  # fmt: skip
 
 WRONG: dict[str, list[tuple[str, str]]] = {
@@ -113,6 +152,16 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "algebra": [
         ("x+1", "x+2"), ("x^2", "2x"), ("\\sqrt{2}", "2"), ("2\\pi", "\\pi"), ("(x+1)^2", "x^2+1"), ("x", "y"), ("i", "-1"),
         ("\\sqrt{3}", "1.732"), ("5!", "5"), ("2^{10}", "20"), ("\\frac{a}{b}", "\\frac{b}{a}"), ("x=5", "y+5"),
+    ],
+    "bases": [("1010_2", "1010_3"), ("2516_8", "2517"), ("10_2", "2_{10}"), ("2516_8", "2516_{9}")],
+    "matrices": [("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}2\\\\1\\end{pmatrix}")],
+    "ratios and clock times": [("1:2", "2:1"), ("5:30", "5:31")],
+    "choices spelt out": [("(B) 12", "C"), ("12", "C"), ("C) 12", "D")],
+    "near misses": [
+        ("75\\%", "\\frac{3}{4}"), ("3-4i", "3+4i"), ("\\pm 2", "2"), ("2", "\\pm 2"), ("\\sqrt[3]{8}", "\\sqrt{8}"),
+        ("(x-2)(x+3)", "(x-2)(x-3)"), ("y=2x+3", "y=2x-3"), ("[1,2)\\cup(3,4]", "[1,2]\\cup(3,4]"), ("\\emptyset", "0"),
+        ("1e3", "1"), ("e", "3"), ("\\frac{22}{7}", "\\pi"), ("2^{10}", "1023"), ("(2,3),(4,5)", "(2,3)"), ("\\$0.50", "50"),
+        ("x^2-1", "(x-1)^2"), ("\\sin x", "\\cos x"), ("4\\pi", "4"), ("10^6", "10^5"), ("six", "7"), ("45^\\circ", "\\frac{\\pi}{3}"),
     ],
     "nothing": [("", "5"), ("?", "5"), ("\\text{none}", "5"), ("undefined", "0"), ("\\infty", "0"), ("N/A", "1")],
 }  # fmt: skip

@@ -22,12 +22,16 @@ _SPACED = re.compile(r"(?<=\d)(?:\s|\\,|\\!|\{,\}|\\ |\u202f|\u00a0|,)(?=\d{3}(?
 _ASSIGNED = re.compile(r"^\\?[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?\s*=\s*(?P<value>[^=]+)$")
 _FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{([-+]?\d+)\}\{([-+]?\d+)\}$")
 _MIXED = re.compile(r"^([-+]?)(\d+)\s*\\[dt]?frac\{(\d+)\}\{(\d+)\}$")
-_SCIENTIFIC = re.compile(r"^([-+]?[\d.]+)(?:\\times|\\cdot|×|\*)10\^\{?([-+]?\d{1,3})\}?$")
+_SCIENTIFIC = re.compile(
+    r"^([-+]?[\d.]+)(?:(?:\\times|\\cdot|×|\*)10\^|[eE](?=[-+]?\d))\{?([-+]?\d{1,3})\}?$"
+)
+_BASED = re.compile(r"^(-?[\dA-F.]+)_\{?(?:\\text)?\{?(\d{1,2})\}{0,2}$")
 _RECURRING = re.compile(r"^([-+]?)(\d*)\.(\d*)\\overline\{(\d+)\}$")
 _VARIABLE = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
 _RELATION = re.compile(r"\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![a-zA-Z])|<=|>=|[<>≤≥]")
 _EITHER = re.compile(r"\bor\b|\\cup(?![a-zA-Z])|\\lor(?![a-zA-Z])")
 _CHOICE = re.compile(r"^\(?([A-Ja-j])\)?\.?$")
+_CHOSEN = re.compile(r"^\(([A-J])\)[\s:.~]*\S")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{([^{}]*)\}")
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 
@@ -110,10 +114,17 @@ def _one_interval(text: str) -> str | None:
     return f"{'[' if ends[0] else '('}{low},{high}{']' if ends[1] else ')'}"
 
 
-def choice(text: str) -> str | None:
-    """Return the letter of a multiple-choice answer, or ``None``."""
-    match = _CHOICE.match(bare(text))
+def choice(text: str, *, spelt_out: bool = False) -> str | None:
+    """Return the letter of a multiple-choice answer, or ``None``; with ``spelt_out`` also that of ``(B) 12``."""
+    match = _CHOICE.match(bare(text)) or (_CHOSEN.match(bare(text)) if spelt_out else None)
     return match[1].upper() if match else None
+
+
+def numeral(text: str) -> tuple[str, str | None]:
+    """Return a numeral and the base it names: ``2516_8`` is ``("2516", "8")``, and ``2516`` names none."""
+    text = bare(text).replace(" ", "")
+    match = _BASED.match(text)
+    return (match[1], match[2]) if match else (text, None)
 
 
 def parts(text: str) -> tuple[str, list[str], str] | None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Literal, Self
 
-from drp.grading.forms import bare, choice, interval, number, parts, same_spelling
+from drp.grading.forms import bare, choice, interval, number, numeral, parts, same_spelling
 from drp.records import Record
 from drp.text.answers import final_answer
 
@@ -79,7 +79,10 @@ class Grader:
             return True, "spelling"
         wanted_choice = choice(gold)
         if wanted_choice is not None:
-            return choice(extracted) == wanted_choice, "choice"
+            return choice(extracted, spelt_out=True) == wanted_choice, "choice"
+        (digits, base), (wanted_digits, wanted_base) = numeral(extracted), numeral(gold)
+        if base or wanted_base:  # the question may name the base, so one side may leave it out
+            return digits == wanted_digits and (base or wanted_base) == (wanted_base or base), "number"
         value, wanted = number(extracted), number(gold)
         if value is not None and wanted is not None:
             return value == wanted, "number"
