@@ -236,7 +236,10 @@ def training(summary: RunSummary) -> Table | None:
     if not summary.train_counts:
         return None
     counts = summary.train_counts
-    rows = [("examples", str(counts.get("examples", 0))), ("optimizer steps", str(counts.get("steps", 0)))]
+    what = "problems" if "problems" in counts else "examples"
+    rows = [(what, str(counts.get(what, 0))), ("optimizer steps", str(counts.get("steps", 0)))]
+    if "sampled_tokens" in counts:
+        rows.append(("tokens sampled", f"{counts['sampled_tokens']:,}"))
     if counts.get("over_length"):
         rows.append(("left out, over the length limit", str(counts["over_length"])))
     rows.append(("seconds", f"{summary.seconds.get('train', 0):.0f}"))
