@@ -4,8 +4,8 @@
         [--only PATTERN …] [--minutes M] [section.field=value …]
 
 Each row is one run folder under ``--work``, made by `drp run`; the same command again goes on where it stopped. Figures
-(lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one seed and three methods, for a
-CPU. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
+(lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one tier, one seed and three
+methods, for a CPU. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from drp.records import Trace
 from drp.report.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs.folder import StageFolder
 from drp.stages.train import RlStep
-from lab_grid import Row, grid, only
+from lab_grid import SMALL, Row, grid, only
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"
 DRP = [sys.executable, "-W", "ignore", "-c", "from drp.cli.app import main; main()"]
@@ -215,7 +215,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after so many minutes")
     parser.add_argument("changes", nargs="*", help="changes to every recipe: section.field=value")
     args = parser.parse_args()
-    lab = Lab(args.work.resolve(), args.out, args.changes, args.minutes)
+    changes = [*(SMALL if args.grid == "small" else ()), *args.changes]
+    lab = Lab(args.work.resolve(), args.out, changes, args.minutes)
     lab.base()
     rows = grid(args.seeds, args.grid)
     whole = lab.run(only(rows, args.only) if args.only else rows, args.jobs)

@@ -6,6 +6,12 @@ from fnmatch import fnmatch
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Of an adapter, for the curve of length against strength."""
 
+SMALL = (
+    "problems=[{benchmark: mini-gsm, split: train, count: 96}]", "generate.batch_size=48", "train.epochs=2",
+    "evaluate.benchmarks=[{benchmark: mini-gsm, count: 32}]", "evaluate.runs=1", "evaluate.batch_size=32",
+)  # fmt: skip
+"""What the small grid changes, so that a laptop does it in minutes; its figures say nothing but that everything runs."""
+
 
 @dataclass(frozen=True)
 class Row:

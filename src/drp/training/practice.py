@@ -159,7 +159,7 @@ class Watch(TrainerCallback):
             self.consider(fields["model"], step)
 
     def on_pre_optimizer_step(self, *_: Any, **fields: Any) -> None:
-        """Leave a step out whose gradient is no number, rather than lose the model to it.
+        """Leave a step out whose gradient is no number, rather than lose the model to it; it happens on GPUs.
 
         Raises:
             TrainingError: It is the fifth in a row.

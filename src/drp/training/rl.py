@@ -31,20 +31,6 @@ from drp.training.practice import Practice, Right, Task, Watch, looking_every, n
 from drp.training.settings import RlSettings, TrainSettings
 from drp.training.sft import Listener, save_student, stored_dtype
 
-LEAST_LOGP = -40.0
-"""Log probabilities are raised to this: no sampled token lies below, and the KL term's exponential cannot overflow."""
-
-
-class _Trainer(GRPOTrainer):
-    """GRPO whose KL term stays finite at padding, where a sharp model's log probabilities are beyond all bounds.
-
-    TRL takes the exponential of their difference before it masks padding, and infinity times nothing is no number.
-    """
-
-    def _get_per_token_logps_and_entropies(self, *positional: Any, **fields: Any) -> Any:
-        logps, *rest = super()._get_per_token_logps_and_entropies(*positional, **fields)
-        return (logps.clamp(min=LEAST_LOGP), *rest)
-
 
 def resumed_step(out: Path, settings: RlSettings) -> int:
     """Return after how many steps, over all rounds, an interrupted reinforcement under ``out`` goes on."""
@@ -129,7 +115,7 @@ def _round(
     adapter = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    trainer = _Trainer(
+    trainer = GRPOTrainer(
         model=model,
         reward_funcs=practice.reward,
         args=_config(settings, lora, out / "work", practice.limit, model.device),
