@@ -193,9 +193,20 @@ def plots(out: Path) -> None:
                 label=None if method in labelled else method,
             )  # fmt: skip
             labelled.add(method)
+        # A method that destroys the student would squeeze all others together; it is named at the edge instead.
+        alive = [m for _, m in points if m["accuracy"] > 0.25 * points[0][1]["accuracy"]]
+        shown = [100 * m["accuracy_interval"][e] for m in alive for e in ("low", "high")]
+        axis.set_ylim(min(shown) - 2, max(shown) + 2)
+        lost = {method for method, m in points if m not in alive}
+        for place, method in enumerate(sorted(lost)):
+            worst = max((m for name, m in points if name == method), key=lambda m: m["accuracy"])
+            note = f"↓ {method}: {100 * worst['accuracy']:.0f} % / {worst['tokens_mean']:.0f}"
+            axis.text(
+                0.02, 0.03 + 0.06 * place, note, transform=axis.transAxes, fontsize=8, color=COLOURS[method]
+            )
         axis.set(title=tier, xlabel="mean tokens", ylabel="Pass@1, %" if k == 0 else "")
         axis.grid(alpha=0.25)
-    axes[0][-1].legend(fontsize=8)
+    _legend(figure, axes[0][0])
     _save(figure, out / "accuracy_tokens.png")
 
     shown = next((n for n in ("self_drp_rl-0", "drp_rl-0", "drp-0") if n in rows), None)
@@ -238,13 +249,22 @@ def plots(out: Path) -> None:
                 )
         axes[0].set(xlabel="strength of the adapter", ylabel="mean tokens")
         axes[1].set(xlabel="strength of the adapter", ylabel="Pass@1, %")
-        axes[0].legend(fontsize=7)
+        for axis in axes:
+            axis.grid(alpha=0.25)
+        _legend(figure, axes[0])
         _save(figure, out / "strength.png")
+
+
+def _legend(figure: Any, axis: Any) -> None:
+    """Put the legend of one axis below the whole figure."""
+    handles, labels = axis.get_legend_handles_labels()
+    columns = min(len(labels), 9 if len(figure.axes) > 2 else 4)
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=columns, fontsize=8)
 
 
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":
