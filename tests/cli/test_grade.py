@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -39,7 +41,13 @@ def test_completions_of_any_shape_are_graded(tmp_path: Path) -> None:
         0,
     ]
     code, said = drp("grade", str(file), "--from-thinking", "--format", "csv")
-    assert code == 0 and "mine,2 × 2,100.0" in said
+    (row,) = csv.DictReader(io.StringIO(said))
+    assert code == 0 and (row["run"], row["problems"], row["runs"], row["accuracy"]) == (
+        "mine",
+        "2",
+        "2",
+        "1",
+    )
     again = read_completions(out)
     assert [t.correct for t in again] == [None] * 3  # graded anew, under the same names
 
@@ -72,13 +80,26 @@ def test_files_are_compared_problem_by_problem(tmp_path: Path) -> None:
             for i in range(60)
         ]
 
-    one, two = write(tmp_path / "a.jsonl", rows(30)), write(tmp_path / "b.jsonl", rows(45))
-    code, said = drp("compare", str(one), str(two), "--margin", "2", "--format", "csv")
-    assert code == 0 and "a,60,50.0 → 75.0,+25.0" in said and "40 → 55" in said, said
-    assert "<0.001" in said
-    code, said = drp("compare", str(one), str(two), "--format", "latex")
-    assert code == 0 and r"\begin{tabular}" in said and r"$\to$" in said
-    code, said = drp("compare", str(one))
+    files = [write(tmp_path / f"{name}.jsonl", rows(n)) for name, n in (("a", 30), ("b", 45), ("c", 30))]
+    one, two, three = map(str, files)
+    code, said = drp("compare", one, two, three, "--margin", "2", "--format", "csv")
+    assert code == 0, said
+    base, better, same = csv.DictReader(io.StringIO(said))
+    assert (base["run"], base["accuracy"], base["accuracy_difference"]) == ("a", "0.5", "")
+    assert (better["run"], better["accuracy_difference"], better["not_inferior"]) == ("b", "0.25", "1")
+    assert float(better["mcnemar_p"]) < 0.001 and float(better["tokens_ratio"]) == pytest.approx(
+        55 / 40, rel=1e-4
+    )
+    assert (same["run"], same["accuracy_difference"], same["margin"]) == ("c", "0", "0.02")
+    code, said = drp("compare", one, two, three)
+    lines = [line.split() for line in said.splitlines()]
+    assert code == 0 and ["a", "a", "60", "50.0", "40"] in lines, said  # the base once, before both
+    assert sum(line[:2] == ["a", "a"] for line in lines) == 1
+    assert any(line[:5] == ["a", "b", "60", "75.0", "+25.0"] and "<0.001" in line for line in lines), said
+    assert "a, b, c: protocol" in said  # and one protocol for all
+    code, said = drp("compare", one, two, "--format", "latex")
+    assert code == 0 and r"\begin{tabular}" in said and "a & b & 60 & 75.0" in said
+    code, said = drp("compare", one)
     assert code != 0 and "two or more" in said
 
 
@@ -93,3 +114,15 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "e.jsonl").write_text("")
     with pytest.raises(DataError, match="holds no completions"):
         read_completions(tmp_path / "e.jsonl")
+
+
+def test_a_narrow_terminal_loses_no_digit() -> None:
+    from rich.console import Console
+
+    from drp.cli.tables import print_table
+    from drp.report.text import Table
+
+    row = ("mini-gsm", "a-long-name-of-a-run", "1,319 × 5", "[-15.625, 106.25]")
+    out = io.StringIO()
+    print_table(Console(width=30, file=out), Table("t", ("benchmark", "run", "n", "95 % CI"), (row,)))
+    assert all(cell in out.getvalue() for cell in row)

@@ -292,6 +292,7 @@ def grade(
     from drp.benchmarks.completions import Fields, read_completions
     from drp.cli.tables import counted, file_title, grade_traces, show
     from drp.evaluation.metrics import measure
+    from drp.report.comparison import figures
     from drp.report.text import measured
     from drp.runs.journal import write_atomically
 
@@ -302,7 +303,10 @@ def grade(
     }
     rows = [(file_title(file), measure(file.stem, traces)) for file, traces in graded.items()]
     note = f"Tokens by the tokenizer of {tokenizer}, where none were recorded." if tokenizer else ""
-    show(Console(), measured(rows, "Graded completions", price, note), _form(form))
+    if form == "csv":
+        show(Console(), figures([(m.benchmark, name, m, None) for name, m in rows]), form)
+    else:
+        show(Console(), measured(rows, "Graded completions", price, note), _form(form))
     if out:
         lines = [t.model_dump_json() + "\n" for traces in graded.values() for t in traces]
         write_atomically(out, "".join(lines))

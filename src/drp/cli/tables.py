@@ -17,8 +17,9 @@ from drp.errors import RunFolderError
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace, Usage
-from drp.report.summary import RunSummary, by_benchmark, summarise_tier, tier_order
-from drp.report.text import Table, as_csv, before_after, latex, markdown, not_inferior, pruning, training
+from drp.report.comparison import compared, compared_figures, tested
+from drp.report.summary import RunSummary, TierSummary, by_benchmark, summarise_tier, tier_order
+from drp.report.text import Table, as_csv, before_after, latex, markdown, pruning, training
 from drp.report.write import protocol_line, protocol_of
 from drp.runs.folder import StageFolder
 from drp.stages.estimate import Estimate
@@ -34,18 +35,21 @@ def print_table(console: Console, table: Table) -> None:
         padding=(0, 1), collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     for number, name in enumerate(table.head):
-        left = number == 0 or table.head == ("figure", "value")
+        left = number == 0 or name == "run" or table.head == ("figure", "value")
         wraps = table.head == ("figure", "value") or (number == 0 and name == "file")
         shown.add_column(
             name,
             justify="left" if left else "right",
             no_wrap=not wraps,
             overflow="fold",
-            min_width=12 if number == 0 else None,
+            min_width=12 if wraps else max(len(name), *(len(row[number]) for row in table.rows), 0),
         )
     for row in table.rows:
         shown.add_row(*row)
-    console.print(shown)
+    # A narrow terminal may break lines, but no figure may lose a digit.
+    needed = console.measure(shown, options=console.options.update(max_width=1000)).minimum
+    wide = console if needed <= console.width else Console(width=needed, file=console.file)
+    wide.print(shown)
     if table.note:
         console.print(table.note, style="dim", highlight=False)
 
@@ -171,28 +175,36 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
 def print_comparison(
     paths: Sequence[Path], form: Format, margin: float, tokenizer: str | None = None
 ) -> None:
-    """Print runs or files of completions against the first of them, each with its protocol.
+    """Print runs or files of completions against the first of them, with their protocols.
 
     Raises:
         RunFolderError: One has no evaluation, or shares no benchmark with the first.
     """
-    console = Console()
+    protocols: dict[str, list[str]] = {}
+    names = [path.stem if path.is_file() else path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
 
-    def load(path: Path) -> tuple[dict[str, list[Trace]], str]:
+    def load(path: Path, name: str) -> dict[str, list[Trace]]:
         traces, protocol = evaluated_at(path)
-        return by_benchmark(counted(traces, tokenizer)), f"{path}: {protocol}"
+        protocols.setdefault(protocol, []).append(name)
+        return by_benchmark(counted(traces, tokenizer))
 
-    first, (one, base_protocol) = paths[0], load(paths[0])
-    for second in paths[1:]:
-        two, protocol = load(second)
-        if len(one) == len(two) == 1 and first.is_file() and second.is_file():
-            two = dict(zip(one, two.values(), strict=True))  # files are named as they like
-        shared = sorted(set(one) & set(two), key=tier_order)
+    first, base = paths[0], load(paths[0], names[0])
+    runs: list[tuple[str, list[TierSummary]]] = []
+    for path, name in zip(paths[1:], names[1:], strict=True):
+        found = load(path, name)
+        if len(base) == len(found) == 1 and first.is_file() and path.is_file():
+            found = dict(zip(base, found.values(), strict=True))  # files are named as they like
+        shared = sorted(set(base) & set(found), key=tier_order)
         if not shared:
-            raise RunFolderError(f"{first} and {second} were evaluated on no common benchmark")
-        tiers = [summarise_tier(b, one[b], two[b], margin) for b in shared]
-        summary = RunSummary(name="comparison", tiers=tuple(tiers))
-        compared, tested = before_after(summary), not_inferior(summary)
-        note = "\n".join([compared.note, base_protocol, protocol])
-        for table in (replace(compared, note=note), tested):
-            show(console, replace(table, title=f"{first} → {second}: {table.title}"), form)
+            raise RunFolderError(f"{first} and {path} were evaluated on no common benchmark")
+        runs.append((name, [summarise_tier(b, base[b], found[b], margin) for b in shared]))
+    console = Console()
+    if form == "csv":
+        show(console, compared_figures(names[0], runs), form)
+        return
+    table = compared(names[0], runs)
+    notes = [table.note, *(f"{', '.join(who)}: {protocol}" for protocol, who in protocols.items())]
+    show(console, replace(table, note="\n".join(notes)), form)
+    show(console, tested(names[0], runs, margin), form)

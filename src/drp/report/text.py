@@ -30,7 +30,8 @@ def bracket(interval: Interval, scale: float = 1.0, digits: int = 1) -> str:
     return f"[{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """Return a p value as text."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
@@ -55,7 +56,7 @@ def before_after(summary: RunSummary) -> Table:
             continue
         points, interval = f"{100 * c.accuracy_difference:+.1f}", bracket(c.accuracy_difference_interval, 100)
         change = "–" if c.tokens_ratio is None else f"{100 * (c.tokens_ratio - 1):+.0f} %"
-        rows.append((*row, points, interval, _p(c.accuracy_p), tokens, change))
+        rows.append((*row, points, interval, p_value(c.accuracy_p), tokens, change))
     return Table(
         "Before and after",
         ("benchmark", "n", "accuracy, %", "diff.", "95 % CI", "p", "tokens", "change"),
@@ -73,9 +74,9 @@ def not_inferior(summary: RunSummary) -> Table:
         if c is None:
             continue
         test = c.non_inferiority
-        mcnemar = "–" if c.mcnemar_p is None else _p(c.mcnemar_p)
+        mcnemar = "–" if c.mcnemar_p is None else p_value(c.mcnemar_p)
         rows.append((
-            tier.benchmark, str(c.problems), f"{100 * test.lower_bound:+.1f}", _p(test.p),
+            tier.benchmark, str(c.problems), f"{100 * test.lower_bound:+.1f}", p_value(test.p),
             "yes" if test.shown else "not shown", mcnemar, f"{100 * c.smallest_difference:.1f}",
         ))  # fmt: skip
     margin = (

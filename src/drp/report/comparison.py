@@ -1,0 +1,144 @@
+"""Several runs against one base: tables for people, and every figure in columns for programs."""
+
+from collections.abc import Iterator, Sequence
+
+from drp.evaluation.comparison import Comparison
+from drp.evaluation.metrics import Metrics
+from drp.report.summary import TierSummary, tier_order
+from drp.report.text import Table, bracket, p_value
+
+Runs = Sequence[tuple[str, Sequence[TierSummary]]]
+"""Each run's name and its benchmarks, every one summarised against the same base."""
+
+
+def _lines(base: str, runs: Runs) -> Iterator[tuple[str, str, Metrics, Comparison | None]]:
+    """Yield benchmark, run, figures and comparison: the base first, and again where a run shares other problems."""
+    tiers = sorted({tier.benchmark for _, found in runs for tier in found}, key=tier_order)
+    for benchmark in tiers:
+        shown: Metrics | None = None
+        for name, found in runs:
+            for tier in found:
+                if tier.benchmark != benchmark or tier.distilled is None:
+                    continue
+                if tier.base != shown:
+                    shown = tier.base
+                    yield benchmark, base, shown, None
+                yield benchmark, name, tier.distilled, tier.comparison
+
+
+def _count(m: Metrics) -> str:
+    return f"{m.problems} × {m.runs}" if m.runs > 1 else str(m.problems)
+
+
+def compared(base: str, runs: Runs) -> Table:
+    """Return accuracy and tokens of every run beside the base's, with paired differences and intervals."""
+    rows: list[tuple[str, ...]] = []
+    for benchmark, name, m, c in _lines(base, runs):
+        head = (benchmark, name, _count(m), f"{100 * m.accuracy:.1f}")
+        tokens = f"{m.tokens_mean:.0f}" if m.tokens_mean else "–"
+        if c is None:
+            rows.append((*head, "", "", "", tokens, ""))
+            continue
+        change = "–"
+        if c.tokens_ratio is not None and c.tokens_ratio_interval:
+            low, high = (
+                100 * (end - 1) for end in (c.tokens_ratio_interval.low, c.tokens_ratio_interval.high)
+            )
+            change = f"{100 * (c.tokens_ratio - 1):+.0f} [{low:+.0f}, {high:+.0f}]"
+        interval = bracket(c.accuracy_difference_interval, 100)
+        points = f"{100 * c.accuracy_difference:+.1f}"
+        rows.append((*head, points, interval, p_value(c.accuracy_p), tokens, change))
+    return Table(
+        f"Compared with {base}",
+        ("benchmark", "run", "n", "acc., %", "diff.", "95 % CI", "p", "tokens", "change, %"),
+        tuple(rows),
+        "Accuracy is Pass@1 over the runs of a problem. Differences are paired by problem, with bootstrap intervals; "
+        "p is of a paired permutation test; tokens are means, and their change has its interval too.",
+    )
+
+
+def tested(base: str, runs: Runs, margin: float) -> Table:
+    """Return whether each run is shown not to be less accurate than the base, and what so many problems can tell."""
+    rows = [
+        (
+            benchmark, name, _count(m), f"{100 * c.non_inferiority.lower_bound:+.1f}", p_value(c.non_inferiority.p),
+            "yes" if c.non_inferiority.shown else "not shown",
+            "–" if c.mcnemar_p is None else p_value(c.mcnemar_p), f"{100 * c.smallest_difference:.1f}",
+        )
+        for benchmark, name, m, c in _lines(base, runs)
+        if c
+    ]  # fmt: skip
+    return Table(
+        f"Not less accurate than {base}, by {100 * margin:g} point(s)?",
+        ("benchmark", "run", "n", "bound", "p", "shown", "McNemar p", "n can tell"),
+        tuple(rows),
+        "Bound: one-sided 95 % lower bound of the difference in points; shown if it lies above minus the margin. The "
+        "last column is the smallest true difference, in points, that so many problems tell from none (power 80 %).",
+    )
+
+
+FIGURES = ("accuracy", "tokens_mean", "tokens_median", "tokens_p95", "tokens_p99", "thinking_mean", "truncated",
+           "unclosed", "looping", "pass_at_runs", "majority", "tokens_per_correct")  # fmt: skip
+COMPARED = (
+    "accuracy_difference",
+    "accuracy_p",
+    "mcnemar_p",
+    "tokens_ratio",
+    "tokens_p",
+    "smallest_difference",
+)
+
+
+def figures(rows: Sequence[tuple[str, str, Metrics, Comparison | None]]) -> Table:
+    """Return every figure in a column of its own, shares as shares; empty where there is none."""
+    head = [
+        "benchmark",
+        "run",
+        "problems",
+        "runs",
+        *FIGURES,
+        "accuracy_low",
+        "accuracy_high",
+        "tokens_low",
+        "tokens_high",
+    ]
+    with_base = any(c for *_, c in rows)
+    if with_base:
+        head += [
+            *COMPARED,
+            "difference_low",
+            "difference_high",
+            "ratio_low",
+            "ratio_high",
+            "margin",
+            "bound",
+            "not_inferior",
+        ]
+    table: list[tuple[str, ...]] = []
+    for benchmark, name, m, c in rows:
+        values: list[float | None] = [getattr(m, figure) for figure in FIGURES]
+        values += [
+            m.accuracy_interval.low,
+            m.accuracy_interval.high,
+            m.tokens_interval.low,
+            m.tokens_interval.high,
+        ]
+        if c:
+            gain, ratio, test = c.accuracy_difference_interval, c.tokens_ratio_interval, c.non_inferiority
+            values += [getattr(c, figure) for figure in COMPARED]
+            values += [gain.low, gain.high, ratio and ratio.low, ratio and ratio.high]
+            values += [test.margin, test.lower_bound, float(test.shown)]
+        cells = [
+            benchmark,
+            name,
+            str(m.problems),
+            str(m.runs),
+            *("" if v is None else f"{v:.6g}" for v in values),
+        ]
+        table.append((*cells, *[""] * (len(head) - len(cells))))
+    return Table("Figures", tuple(head), tuple(table))
+
+
+def compared_figures(base: str, runs: Runs) -> Table:
+    """Return every figure of the base and the runs, one line each."""
+    return figures(list(_lines(base, runs)))
