@@ -90,7 +90,7 @@ def test_stages_out_of_order_say_what_is_missing(tmp_path: Path) -> None:
 
 def test_compare_reads_two_runs(finished: Path) -> None:
     result = drp("compare", str(finished), str(finished))
-    assert "mini-gsm" in result.stdout and "+0.0" in result.stdout and "+0 %" in result.stdout
+    assert "mini-gsm" in result.stdout and "+0.0" in result.stdout and "+0 [+0, +0]" in result.stdout
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(finished: Path, tmp_path: Path) -> None:

@@ -118,7 +118,10 @@ class Grader:
         """Return math-verify's verdict, or ``None`` where it did not come in time."""
         process = self._free.get()
         try:
-            return process.ask(answer, gold)
+            verdict = process.ask(answer, gold)
+            if verdict is None:
+                process.start()  # whoever lost it waits for the next one, so that nobody else has to
+            return verdict
         finally:
             self._free.put(process)
 
@@ -143,7 +146,7 @@ class _Process:
 
     def ask(self, answer: str, gold: str) -> bool | None:
         """Return the verdict, or ``None`` where the process died or did not answer in time."""
-        if (self._process is None or self._process.poll() is not None) and not self._start():
+        if (self._process is None or self._process.poll() is not None) and not self.start():
             return None
         assert self._process and self._process.stdin
         try:
@@ -155,8 +158,8 @@ class _Process:
         line = self._line(self.time_limit_s)
         return None if line is None else bool(json.loads(line))
 
-    def _start(self) -> bool:
-        """Start a process and wait for its imports, which no item's time limit has to pay for."""
+    def start(self) -> bool:
+        """Start a process and wait for its imports, which no item's time limit has to pay for; return whether it is ready."""
         self.stop()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "drp.grading.worker"],
