@@ -85,7 +85,7 @@ def test_settings_of_an_unused_teacher_are_no_part_of_fingerprints() -> None:
 def test_every_field_is_documented() -> None:
     import ast
 
-    for file in ("recipe.py", "training/settings.py", "teachers/rules.py", "pruning/checks.py"):
+    for file in ("recipe/settings.py", "training/settings.py", "teachers/rules.py", "pruning/checks.py"):
         tree = ast.parse((ROOT / "src/drp" / file).read_text())
         for cls in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
             if not any(getattr(b, "id", "") == "Record" for b in cls.bases):
