@@ -3,7 +3,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+from drp.recipe import load_recipe
+
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+from lab_grid import grid, only  # noqa: E402 – the tools are no package
+
+
+def test_every_row_of_the_grid_is_a_recipe_and_follows_what_it_needs() -> None:
+    rows = grid(3, "full")
+    names = [row.name for row in rows]
+    assert len(set(names)) == len(names)
+    for row in rows:
+        changes = [*row.changes, *([f"{row.takes}=x"] if row.takes else [])]
+        assert load_recipe(ROOT / "recipes/mini" / f"{row.recipe}.yaml", changes)
+        assert row.after is None or row.after in names
+    chain = [row.name for row in only(rows, ["self_drp_rl-1"])]
+    assert chain == ["self-1", "self_drp-1", "self_drp_rl-1"]
 
 
 def test_the_small_grid_runs(tmp_path: Path) -> None:
