@@ -131,6 +131,7 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
         "run", str(ROOT / "recipes/mini/cot_valve.yaml"), "--out", str(out), "valve.short_model=mini", "valve.shares=[0.5]",
         "problems=[{benchmark: mini-gsm, split: train, count: 8}]", "generate.sampling.max_new_tokens=300",
         "evaluate.benchmarks=[{benchmark: mini-gsm, count: 4}]", "evaluate.runs=1", "evaluate.sampling.max_new_tokens=300",
+        "train.warmup=0",
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -138,7 +139,14 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
     assert steps == list(range(1, len(steps) + 1)) and len(steps) == 2
     assert (out / "train/phase-0/adapter").exists() and not (out / "explore/share-0.5/model").exists()
     again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 0 and "already trained" in again.output
+    assert again.exit_code == 0 and "already trained" in again.output and "merged again" not in again.output
+    # Length control: another strength merges again, evaluates again, and trains nothing.
+    weaker = CliRunner().invoke(app, [*arguments, "train.strength=0.5"])
+    assert weaker.exit_code == 0 and "merged again at strength 0.5" in weaker.output
+    assert "evaluate/distilled: settings changed" in " ".join(weaker.output.split())
+    assert len((out / "train/records.jsonl").read_text().splitlines()) == len(steps)
+    back = CliRunner().invoke(app, arguments)
+    assert back.exit_code == 0 and "merged again at strength 1" in back.output
 
 
 def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

@@ -157,3 +157,24 @@ def test_a_crash_before_the_first_manifest_is_no_obstacle(tmp_path: Path) -> Non
         assert folder.changes("s", {"a": 1}) == [] and folder.changes("t", {}) is None
         assert folder.changes("s", {"a": 2}) == ["a: 1 → 2"]
         assert folder.stage("s").manifest()  # looking does not move anything
+
+
+def test_a_model_is_known_by_every_part_of_its_weights(tmp_path: Path) -> None:
+    """A changed byte anywhere in a small file, a changed layer anywhere in a large one."""
+    from drp.engines.identity import model_identity
+
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(5 << 20))
+    small = model_identity(str(tmp_path))
+    with weights.open("r+b") as file:
+        file.seek(3 << 20)
+        file.write(b"x")
+    assert model_identity(str(tmp_path)) != small
+    size = 200 << 20  # sparse: takes no room
+    with weights.open("r+b") as file:
+        file.truncate(size)
+    large = model_identity(str(tmp_path))
+    with weights.open("r+b") as file:
+        file.seek(90 << 20)
+        file.write(b"y" * (8 << 20))
+    assert model_identity(str(tmp_path)) != large

@@ -1,7 +1,7 @@
 """CoT-Valve: chains of many lengths from models between the student and a terse sibling, longest first.
 
 The models in between are interpolations of the weights. One adapter is trained for one pass a length, from
-the student's own traces to the shortest; scaling it afterwards moves the length on (``valve.strength``).
+the student's own traces to the shortest; scaling it afterwards moves the length on (``train.strength``).
 """
 
 import shutil
@@ -53,11 +53,7 @@ def _length(traces: list[Trace]) -> float:
     return sum(t.usage.completion_tokens if t.usage else len(t.thinking) for t in traces) / len(traces)
 
 
-def _defining(recipe: Recipe) -> object:
-    return recipe.valve.strength
-
-
 METHOD = Method(
     "cot_valve", ("generate", "explore", "train"),
-    "fine-tune on chains from models in between, from long to short", targets, explore, _defining,
+    "fine-tune on chains from models in between, from long to short", targets, explore,
 )  # fmt: skip

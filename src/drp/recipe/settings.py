@@ -176,8 +176,6 @@ class ValveSettings(Record):
     """A sibling of the student that writes short chains: a checkpoint folder or hub id with the same weights' names."""
     shares: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     """How far from the student to the short model each model in between lies."""
-    strength: float = Field(default=1.0, ge=0)
-    """Scale of the adapter when it is merged; above 1 extrapolates to shorter chains."""
 
 
 class TaleSettings(Record):

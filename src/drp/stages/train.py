@@ -1,6 +1,8 @@
 """Stage train: examples from accepted pruned traces, LoRA fine-tuning, adapter and merged model."""
 
+import json
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from drp.training.examples import Example
 
 LEARNABILITY_SAMPLE = 64
+MERGED = "merged.json"
+"""Says at which strength the model beside it was merged."""
 
 
 class TrainStep(Keyed):
@@ -101,9 +105,10 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     """Fine-tune the student on texts, phase by phase, and return the folder of the merged model."""
     manifest = folder.manifest()
     model_folder = folder.path / "model"
-    if manifest and manifest.complete and model_folder.exists():
+    if manifest and manifest.complete and (folder.path / "adapter").exists():
         progress.begin("train", manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
-        progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples")
+        again = _merged_again(recipe, folder)
+        progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples{again}")
         return model_folder
     try:
         from drp.engines.transformers_engine import load_tokenizer
@@ -150,7 +155,6 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
             "dtype": recipe.student.dtype,
             "listen": listen,
         }
-        strength = recipe.valve.strength if recipe.method == "cot_valve" else 1.0
         adapter: Path | None = None
         for number, ids in enumerate(phases[:-1]):
             part = folder.path / f"phase-{number}"
@@ -158,7 +162,8 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
                 fine_tune(path, _of(examples, ids), settings, part, adapter=adapter, **how)
             adapter, last["before"] = part / "adapter", last["before"] + last["phase"]
         rest = _of(examples, phases[-1]) if phases else []
-        fine_tune(path, rest, settings, folder.path, adapter=adapter, strength=strength, **how)
+        fine_tune(path, rest, settings, folder.path, adapter=adapter, strength=settings.strength, **how)
+    write_atomically(folder.path / MERGED, json.dumps({"strength": settings.strength}) + "\n")
     _measure_learnability(recipe, folder, tokenizer, chosen)
     counts = {"examples": len(examples), "over_length": len(longer), "steps": last["steps"]}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
@@ -194,6 +199,19 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
     merge(student, adapter, strength, load_tokenizer(student), half)
     half.rename(out)
     return out
+
+
+def _merged_again(recipe: Recipe, folder: StageFolder) -> str:
+    """Bring the model of a trained adapter to the strength that the recipe wants; return what to say of it."""
+    wanted, merged, model = recipe.train.strength, folder.path / MERGED, folder.path / "model"
+    stands = json.loads(merged.read_text())["strength"] if merged.exists() else 1.0
+    if model.exists() and stands == wanted:
+        return ""
+    merged.unlink(missing_ok=True)
+    shutil.rmtree(model, ignore_errors=True)
+    merge_at(folder.path.parent, wanted, model)
+    write_atomically(merged, json.dumps({"strength": wanted}) + "\n")
+    return f"; merged again at strength {wanted:g}"
 
 
 def _of(examples: "Sequence[Example]", ids: Sequence[str]) -> "list[Example]":
