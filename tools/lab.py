@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 import lab_report
-from drp.engines.identity import resolve_model
 from drp.records import Trace
 from drp.report.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs.folder import StageFolder
@@ -43,16 +42,15 @@ class Lab:
 
     def __init__(self, work: Path, out: Path, changes: list[str], minutes: float | None) -> None:
         self.work, self.out, self.changes = work, out, changes
-        self.lock, self.merging = Lock(), Lock()
+        self.lock = Lock()
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.results: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, list[dict[str, Any]]] = {}
         out.mkdir(parents=True, exist_ok=True)
-        if (
-            out / "lab.json"
-        ).exists():  # what an earlier call measured stays, unless it measured something else
-            earlier = json.loads((out / "lab.json").read_text())
-            if earlier.get("changes") == changes:
+        figures = out / "lab.json"
+        if figures.exists():
+            earlier = json.loads(figures.read_text())
+            if earlier.get("changes") == changes:  # else an earlier call measured something else
                 self.results, self.curves = earlier["rows"], earlier["curves"]
 
     def run(self, rows: list[Row], jobs: int) -> bool:
@@ -81,8 +79,8 @@ class Lab:
                     print(f"{row.name}: {error}", "" if isinstance(error, Stopped) else tail, flush=True)
         return not failed
 
-    def drp(self, folder: Path, *arguments: str) -> None:
-        """Run one command, its output in the row's log.
+    def drp(self, folder: Path, *arguments: str, out: Path | None = None) -> None:
+        """Run one command with the row's folder as ``--out``, or another one; its output goes to the row's log.
 
         Raises:
             Stopped: The time is up; what was done is on file.
@@ -93,7 +91,7 @@ class Lab:
             if left is not None and left <= 0:
                 raise Stopped("not begun")
             try:
-                command = [*DRP, *arguments, "--out", str(folder)]
+                command = [*DRP, *arguments, "--out", str(out or folder)]
                 subprocess.run(command, stdout=log, stderr=log, check=True, timeout=left)
             except subprocess.TimeoutExpired as error:
                 raise Stopped("stopped, to be continued") from error
@@ -166,16 +164,10 @@ class Lab:
 
     def point(self, row: Row) -> None:
         """Evaluate a row's adapter at another strength."""
-        from drp.engines.transformers_engine import load_tokenizer
-        from drp.training.sft import merge
-
         folder, name = self.work / row.name, str(row.after)
-        model, base = folder / "merged", resolve_model("mini")
-        with self.merging:  # loading models is not safe in threads
-            if not model.exists():
-                half, adapter = folder / "merged.half", self.work / name / "train" / "adapter"
-                merge(base, adapter, row.strength or 0, load_tokenizer(base), half)
-                half.rename(model)
+        model = folder / "merged"
+        if not model.exists():
+            self.drp(folder, "merge", str(self.work / name), "--strength", str(row.strength), out=model)
         recipe = str(RECIPES / f"{row.recipe}.yaml")
         self.drp(folder, "evaluate", recipe, *self.changes, *row.changes, f"student.model={model}")
         found = by_benchmark(StageFolder(folder / "evaluate/base", "base").records(Trace))
@@ -216,10 +208,13 @@ def main() -> None:
     parser.add_argument("changes", nargs="*", help="changes to every recipe: section.field=value")
     args = parser.parse_args()
     changes = [*(SMALL if args.grid == "small" else ()), *args.changes]
+    rows = grid(args.seeds, args.grid)
+    if args.only:
+        names = ", ".join(row.name for row in rows)
+        rows = only(rows, args.only) or sys.exit(f"no row is named so; there are {names}")
     lab = Lab(args.work.resolve(), args.out, changes, args.minutes)
     lab.base()
-    rows = grid(args.seeds, args.grid)
-    whole = lab.run(only(rows, args.only) if args.only else rows, args.jobs)
+    whole = lab.run(rows, args.jobs)
     if not lab.results:
         sys.exit("nothing came of it")
     print((args.out / "tables.md").read_text())

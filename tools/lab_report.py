@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from drp.report.text import Table, markdown
+
 Rows = dict[str, dict[str, Any]]
 TITLES = {
     "methods": "Table 1: methods, seed by seed",
@@ -24,37 +26,37 @@ COLOURS = {
 }  # fmt: skip
 
 
-def _table(rows: Rows, names: list[str]) -> str:
-    tiers = [t["benchmark"] for t in rows[names[0]]["tiers"]]
-    lines = [f"| run | {' | '.join(tiers)} |", "|---" * (len(tiers) + 1) + "|"]
-    bases = [
-        f"{100 * t['base']['accuracy']:.1f} / {t['base']['tokens_mean']:.0f}" for t in rows[names[0]]["tiers"]
-    ]
-    lines.append(f"| base | {' | '.join(bases)} |")
-    for name in names:
-        cells: list[str] = []
-        for tier in rows[name]["tiers"]:
-            m, c = tier["distilled"], tier["comparison"]
-            low, high = (100 * c["accuracy_difference_interval"][k] for k in ("low", "high"))
-            shown = "" if c["non_inferiority"]["shown"] else " ✗"
-            cells.append(
-                f"{100 * m['accuracy']:.1f} / {m['tokens_mean']:.0f} ({100 * c['accuracy_difference']:+.1f} "
-                f"[{low:+.1f}, {high:+.1f}]{shown}, {100 * (c['tokens_ratio'] - 1):+.0f} %)"
-            )
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _tiers(rows: Rows) -> list[str]:
+    return [t["benchmark"] for t in next(iter(rows.values()))["tiers"]]
 
 
-def _summary(rows: Rows) -> str:
+def _short(m: dict[str, Any]) -> str:
+    return f"{100 * m['accuracy']:.1f} / {m['tokens_mean']:.0f}"
+
+
+def _against_base(tier: dict[str, Any]) -> str:
+    c = tier["comparison"]
+    low, high = (100 * c["accuracy_difference_interval"][k] for k in ("low", "high"))
+    shown = "" if c["non_inferiority"]["shown"] else " ✗"
+    return (
+        f"{_short(tier['distilled'])} ({100 * c['accuracy_difference']:+.1f} [{low:+.1f}, {high:+.1f}]{shown}, "
+        f"{100 * (c['tokens_ratio'] - 1):+.0f} %)"
+    )
+
+
+def _compared(title: str, rows: Rows) -> Table:
+    base = ("base", *(_short(t["base"]) for t in next(iter(rows.values()))["tiers"]))
+    lines = [(name, *map(_against_base, row["tiers"])) for name, row in rows.items()]
+    return Table(title, ("run", *_tiers(rows)), (base, *lines))
+
+
+def _summary(rows: Rows) -> Table:
     """Return one line a method: means over its seeds, and at how many of them no tier lost."""
-    methods = [m for m in COLOURS if _seeds(rows, m)]
-    tiers = [t["benchmark"] for t in rows[f"{methods[0]}-0"]["tiers"]]
-    lines = [
-        f"| method | seeds | {' | '.join(tiers)} | not inferior on any tier |",
-        "|---" * (len(tiers) + 3) + "|",
-    ]
-    for method in methods:
+    tiers, lines = _tiers(rows), []
+    for method in COLOURS:
         found = _seeds(rows, method)
+        if not found:
+            continue
         cells: list[str] = []
         for k in range(len(tiers)):
             gains = [100 * row["tiers"][k]["comparison"]["accuracy_difference"] for row in found]
@@ -62,101 +64,79 @@ def _summary(rows: Rows) -> str:
             spread = f" ({min(gains):+.1f} … {max(gains):+.1f})" if len(gains) > 1 else ""
             cells.append(f"{sum(gains) / len(gains):+.1f}{spread}, {100 * (ratio - 1):+.0f} %")
         safe = sum(all(t["comparison"]["non_inferiority"]["shown"] for t in row["tiers"]) for row in found)
-        lines.append(f"| {method} | {len(found)} | {' | '.join(cells)} | {safe} of {len(found)} |")
-    return "\n".join(lines)
+        lines.append((method, str(len(found)), *cells, f"{safe} of {len(found)}"))
+    note = "Difference from base in points (least … greatest over seeds), change of tokens."
+    head = ("method", "seeds", *tiers, "not inferior on any tier")
+    return Table("Methods, means over training seeds", head, tuple(lines), note)
 
 
-def _learnability(rows: Rows) -> str:
+def _learnability(rows: Rows) -> Table:
     """Return what each training set looks like to the student, next to what came of it."""
-    tiers = [t["benchmark"] for t in next(iter(rows.values()))["tiers"]]
+    known = [(n, r, r["learnability"]) for n, r in rows.items() if n.endswith("-0") and r["learnability"]]
     lines = [
-        f"| trained on the targets of | NLL, nats/token | tokens a target | own traces: NLL / tokens | {' | '.join(tiers)} |",
-        "|---" * (len(tiers) + 4) + "|",
-    ]
-    known = [(n, r) for n, r in rows.items() if n.endswith("-0") and r["learnability"]]
-    for name, row in sorted(known, key=lambda pair: pair[1]["learnability"]["pruned"]):
-        found = row["learnability"]
-        results = [f"{100 * t['distilled']['accuracy']:.1f}" for t in row["tiers"]]
-        lines.append(
-            f"| {name} | {found['pruned']:.2f} | {found['pruned_tokens']:.0f} | "
-            f"{found['own_trace']:.2f} / {found['own_tokens']:.0f} | {' | '.join(results)} |"
+        (
+            name, f"{found['pruned']:.2f}", f"{found['pruned_tokens']:.0f}",
+            f"{found['own_trace']:.2f} / {found['own_tokens']:.0f}",
+            *(f"{100 * t['distilled']['accuracy']:.1f}" for t in row["tiers"]),
         )
-    return "\n".join(lines)
+        for name, row, found in sorted(known, key=lambda item: item[2]["pruned"])
+    ]  # fmt: skip
+    note = (
+        "NLL of 64 targets under the student before training, beside the accuracy (%) afterwards; `self_drp` and `drp_drp` "
+        "start from students of their own."
+    )
+    head = ("trained on the targets of", "NLL, nats/token", "tokens a target", "own traces: NLL / tokens")
+    return Table("Table 4: learnability", (*head, *_tiers(rows)), tuple(lines), note)
 
 
-def _curve(points: list[dict[str, Any]]) -> str:
-    tiers = [t["benchmark"] for t in points[0]["tiers"]]
-    lines = [f"| strength | {' | '.join(tiers)} |", "|---" * (len(tiers) + 1) + "|"]
-    for point in points:
-        cells = [f"{100 * t['accuracy']:.1f} / {t['tokens_mean']:.0f}" for t in point["tiers"]]
-        lines.append(f"| {point['strength']:g} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def _curve(name: str, points: list[dict[str, Any]]) -> Table:
+    lines = [(f"{p['strength']:g}", *map(_short, p["tiers"])) for p in points]
+    head = ("strength", *(t["benchmark"] for t in points[0]["tiers"]))
+    title = f"Length against strength: the adapter of `{name}`"
+    return Table(title, head, tuple(lines), "One run a problem; accuracy % / mean tokens.")
 
 
-def _tails(rows: Rows) -> str:
-    tiers = [t["benchmark"] for t in next(iter(rows.values()))["tiers"]]
-    lines = [
-        f"| run | {' | '.join(tiers)} | training, s | tokens sampled for it | NLL, nats/token |",
-        "|---" * (len(tiers) + 4) + "|",
-    ]
+def _tail(m: dict[str, Any]) -> str:
+    shares = (f"{100 * m[share]:.1f}" for share in ("truncated", "unclosed", "looping"))
+    return " / ".join([f"{m['tokens_p99']:.0f}", *shares])
 
-    def cell(m: dict[str, Any]) -> str:
-        return (
-            f"{m['tokens_p99']:.0f} / {100 * m['truncated']:.1f} / "
-            f"{100 * m['unclosed']:.1f} / {100 * m['looping']:.1f}"
-        )
 
+def _tails(rows: Rows) -> Table:
     first = next(iter(rows.values()))
-    lines.append("| base | " + " | ".join(cell(t["base"]) for t in first["tiers"]) + " | – | – | – |")
+    lines = [("base", *(_tail(t["base"]) for t in first["tiers"]), "–", "–", "–")]
     for name, row in rows.items():
         # A row that starts from another's model has paid for that one too, in training and in sampling.
-        seconds, sampled, at = 0.0, 0, row
-        while True:
-            seconds += at["train_s"] or 0
-            sampled += at["sampled"]
-            if not at.get("after") or at["after"] not in rows:
-                break
-            at = rows[at["after"]]
+        paid: list[dict[str, Any]] = [row]
+        while (before := rows.get(paid[-1]["after"])) is not None:
+            paid.append(before)
+        seconds, sampled = sum(r["train_s"] or 0 for r in paid), sum(r["sampled"] for r in paid)
         nll = f"{row['learnability']['pruned']:.2f}" if row["learnability"] else "–"
-        lines.append(
-            f"| {name} | {' | '.join(cell(t['distilled']) for t in row['tiers'])} | "
-            f"{seconds:.0f} | {sampled / 1e6:.1f} M | {nll} |"
-        )
-    return "\n".join(lines)
+        tails = (_tail(t["distilled"]) for t in row["tiers"])
+        lines.append((name, *tails, f"{seconds:.0f}", f"{sampled / 1e6:.1f} M", nll))
+    note = (
+        "Cells: p99 tokens / truncated % / never closed % / looping %. Training and sampling include the rows a row starts "
+        "from. NLL: of the targets, under the student before training."
+    )
+    head = ("run", *_tiers(rows), "training, s", "tokens sampled for it", "NLL, nats/token")
+    return Table("The long tail, and what each row cost", head, tuple(lines), note)
 
 
 def tables(found: dict[str, Any]) -> str:
     """Return every table in Markdown."""
     rows: Rows = found["rows"]
-    parts = [
+    shown: list[Table] = []
+    if rows:
+        shown.append(_summary(rows))
+        for key, title in TITLES.items():
+            if chosen := {name: row for name, row in rows.items() if row["table"] == key}:
+                shown.append(_compared(title, chosen))
+        shown += [_learnability(rows), _tails(rows)]
+    shown += [_curve(name, points) for name, points in found["curves"].items()]
+    cells = (
         "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % bootstrap interval], change "
         "of tokens). ✗: not shown to be non-inferior by one point."
-    ]
-    if any(_seeds(rows, method) for method in COLOURS):
-        parts.append(
-            "## Methods, means over training seeds\n\nDifference from base in points (least … greatest over seeds), change "
-            f"of tokens.\n\n{_summary(rows)}"
-        )
-    for key, title in TITLES.items():
-        names = [name for name, row in rows.items() if row["table"] == key]
-        if names:
-            parts.append(f"## {title}\n\n{_table(rows, names)}")
-    if any(row["learnability"] for row in rows.values()):
-        parts.append(
-            "## Table 4: learnability\n\nNLL of 64 targets under the student before training, beside the accuracy (%) "
-            f"afterwards; `self_drp` and `drp_drp` start from students of their own.\n\n{_learnability(rows)}"
-        )
-    for name, points in found["curves"].items():
-        parts.append(
-            f"## Length against strength: the adapter of `{name}`\n\nOne run a problem; accuracy % / mean tokens.\n\n"
-            f"{_curve(points)}"
-        )
-    parts.append(
-        "## The long tail, and what each row cost\n\nCells: p99 tokens / truncated % / never closed % / looping %. "
-        "Training and sampling include the rows a row starts from. NLL: of the targets, under the student before "
-        f"training.\n\n{_tails(rows)}"
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([cells, *map(markdown, shown)]) + "\n"
 
 
 def _seeds(rows: Rows, method: str) -> list[dict[str, Any]]:
@@ -174,10 +154,14 @@ def plots(out: Path) -> None:
     import matplotlib.pyplot as plt
 
     found = json.loads((out / "lab.json").read_text())
-    rows: Rows = found["rows"]
-    first = next(iter(rows.values()))
-    tiers = [t["benchmark"] for t in first["tiers"]]
+    _plot_accuracy(plt, found["rows"], out / "accuracy_tokens.png")
+    _plot_histograms(plt, found["rows"], out / "histograms.png")
+    if found["curves"]:
+        _plot_curves(plt, found["curves"], _tiers(found["rows"]), out / "strength.png")
 
+
+def _plot_accuracy(plt: Any, rows: Rows, path: Path) -> None:
+    first, tiers = next(iter(rows.values())), _tiers(rows)
     figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 4.2), squeeze=False)
     for k, (axis, tier) in enumerate(zip(axes[0], tiers, strict=True)):
         points = [("base", first["tiers"][k]["base"])]
@@ -207,52 +191,45 @@ def plots(out: Path) -> None:
         axis.set(title=tier, xlabel="mean tokens", ylabel="Pass@1, %" if k == 0 else "")
         axis.grid(alpha=0.25)
     _legend(figure, axes[0][0])
-    _save(figure, out / "accuracy_tokens.png")
+    _save(figure, path)
 
+
+def _plot_histograms(plt: Any, rows: Rows, path: Path) -> None:
     shown = next((n for n in ("self_drp_rl-0", "drp_rl-0", "drp-0") if n in rows), None)
-    if shown:
-        figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 3.4), squeeze=False)
-        for axis, tier in zip(axes[0], tiers, strict=True):
-            for counts, label in zip(rows[shown]["histograms"][tier], ("base", shown), strict=True):
-                width = 1200 / len(counts)
-                left = [i * width for i in range(len(counts))]
-                axis.bar(left, counts, width, align="edge", alpha=0.55, label=label)
-            axis.set(title=tier, xlabel="tokens (last bar: the cut-off)", yscale="log")
-        axes[0][0].set_ylabel("completions")
-        axes[0][0].legend(fontsize=8)
-        _save(figure, out / "histograms.png")
+    if shown is None:
+        return
+    tiers = _tiers(rows)
+    figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 3.4), squeeze=False)
+    for axis, tier in zip(axes[0], tiers, strict=True):
+        for counts, label in zip(rows[shown]["histograms"][tier], ("base", shown), strict=True):
+            width = 1200 / len(counts)
+            left = [i * width for i in range(len(counts))]
+            axis.bar(left, counts, width, align="edge", alpha=0.55, label=label)
+        axis.set(title=tier, xlabel="tokens (last bar: the cut-off)", yscale="log")
+    axes[0][0].set_ylabel("completions")
+    axes[0][0].legend(fontsize=8)
+    _save(figure, path)
 
-    if found["curves"]:
-        figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-        for name, points in found["curves"].items():
-            for k, tier in enumerate(tiers):
-                style = {
-                    "label": f"{name.rpartition('-')[0]}, {tier}",
-                    "ls": "-" if name.startswith("drp") else "--",
-                }
-                alphas = [p["strength"] for p in points]
-                axes[0].plot(
-                    alphas,
-                    [p["tiers"][k]["tokens_mean"] for p in points],
-                    marker="o",
-                    ms=3,
-                    color=f"C{k}",
-                    **style,
-                )
-                axes[1].plot(
-                    alphas,
-                    [100 * p["tiers"][k]["accuracy"] for p in points],
-                    marker="o",
-                    ms=3,
-                    color=f"C{k}",
-                    **style,
-                )
-        axes[0].set(xlabel="strength of the adapter", ylabel="mean tokens")
-        axes[1].set(xlabel="strength of the adapter", ylabel="Pass@1, %")
-        for axis in axes:
-            axis.grid(alpha=0.25)
-        _legend(figure, axes[0])
-        _save(figure, out / "strength.png")
+
+def _plot_curves(plt: Any, curves: dict[str, Any], tiers: list[str], path: Path) -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    for name, points in curves.items():
+        for k, tier in enumerate(tiers):
+            style = {
+                "label": f"{name.rpartition('-')[0]}, {tier}",
+                "ls": "-" if name.startswith("drp") else "--",
+            }
+            alphas = [p["strength"] for p in points]
+            tokens = [p["tiers"][k]["tokens_mean"] for p in points]
+            accuracy = [100 * p["tiers"][k]["accuracy"] for p in points]
+            for axis, values in zip(axes, (tokens, accuracy), strict=True):
+                axis.plot(alphas, values, marker="o", ms=3, color=f"C{k}", **style)
+    axes[0].set(xlabel="strength of the adapter", ylabel="mean tokens")
+    axes[1].set(xlabel="strength of the adapter", ylabel="Pass@1, %")
+    for axis in axes:
+        axis.grid(alpha=0.25)
+    _legend(figure, axes[0])
+    _save(figure, path)
 
 
 def _legend(figure: Any, axis: Any) -> None:

@@ -160,7 +160,7 @@ def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     subprocess.run([*command, str(alone)], check=True, capture_output=True, timeout=280)
     process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     waited = time.monotonic()
-    while not list(killed.glob("train/round-0/work/checkpoint-2/practice.json")):
+    while not list(killed.glob("train/round-0/checkpoints/checkpoint-2/practice.json")):
         assert process.poll() is None and time.monotonic() - waited < 200
         time.sleep(0.01)
     process.kill()
@@ -176,7 +176,7 @@ def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     assert [(r["reward"], r["tokens"]) for r in one] == [(r["reward"], r["tokens"]) for r in two]
     sampled = [json.loads((out / "train/manifest.json").read_text())["counts"] for out in (alone, killed)]
     assert sampled[0] == sampled[1]
-    assert not (killed / "train/round-0/work").exists()
+    assert not (killed / "train/round-0/checkpoints").exists()
 
 
 def test_the_strength_of_an_adapter_moves_the_weights_in_proportion(

@@ -127,7 +127,6 @@ def test_an_adapter_is_merged_at_another_strength_from_the_command_line(
     run = tmp_path / "run"
     settings = TrainSettings(learning_rate=1e-3, epochs=2, effective_batch=4, max_length=512)
     fine_tune(student_path, plain, settings, run / "train", device="cpu")
-    (run / "recipe.json").write_text(load_recipe(None).model_dump_json())
 
     def call(*words: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["merge", str(run), *words])
@@ -147,5 +146,7 @@ def test_an_adapter_is_merged_at_another_strength_from_the_command_line(
         rel=1e-3,
     )
     assert json.loads((run / "train" / "model-0.5" / "config.json").read_text())["model_type"] == "qwen3"
+    (run / "train" / "adapter" / "adapter_config.json").write_text("{}")
+    assert "cannot be merged (KeyError" in call()[1]
     (run / "train" / "adapter").rename(tmp_path / "gone")
     assert "run `drp run` or `drp train` there first" in call()[1]

@@ -181,7 +181,7 @@ def print_comparison(
         RunFolderError: One has no evaluation, or shares no benchmark with the first.
     """
     protocols: dict[str, list[str]] = {}
-    names = [path.stem if path.is_file() else path.name for path in paths]
+    names = [path.stem if path.is_file() else path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
 

@@ -101,7 +101,8 @@ def _explain(detail: Mapping[str, Any]) -> str:
     location = detail["loc"]
     name = ".".join(map(str, location))
     if detail["type"] == "value_error":
-        return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
+        said = detail["msg"].removeprefix("Value error, ")
+        return f"{name}: {said}" if name else said
     if detail["type"] != "extra_forbidden":
         return f"{name}: {detail['msg']} (got {detail['input']!r})"
     model = _model_at(location[:-1])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
 from drp.report.summary import TierSummary, tier_order
-from drp.report.text import Table, bracket, p_value
+from drp.report.text import VERDICT, VERDICT_NOTE, Table, bracket, p_value, verdict
 
 Runs = Sequence[tuple[str, Sequence[TierSummary]]]
 """Each run's name and its benchmarks, every one summarised against the same base."""
@@ -59,22 +59,9 @@ def compared(base: str, runs: Runs) -> Table:
 
 def tested(base: str, runs: Runs, margin: float) -> Table:
     """Return whether each run is shown not to be less accurate than the base, and what so many problems can tell."""
-    rows = [
-        (
-            benchmark, name, _count(m), f"{100 * c.non_inferiority.lower_bound:+.1f}", p_value(c.non_inferiority.p),
-            "yes" if c.non_inferiority.shown else "not shown",
-            "–" if c.mcnemar_p is None else p_value(c.mcnemar_p), f"{100 * c.smallest_difference:.1f}",
-        )
-        for benchmark, name, m, c in _lines(base, runs)
-        if c
-    ]  # fmt: skip
-    return Table(
-        f"Not less accurate than {base}, by {100 * margin:g} point(s)?",
-        ("benchmark", "run", "n", "bound", "p", "shown", "McNemar p", "n can tell"),
-        tuple(rows),
-        "Bound: one-sided 95 % lower bound of the difference in points; shown if it lies above minus the margin. The "
-        "last column is the smallest true difference, in points, that so many problems tell from none (power 80 %).",
-    )
+    rows = [(benchmark, name, _count(m), *verdict(c)) for benchmark, name, m, c in _lines(base, runs) if c]
+    title = f"Not less accurate than {base}, by {100 * margin:g} point(s)?"
+    return Table(title, ("benchmark", "run", "n", *VERDICT), tuple(rows), VERDICT_NOTE)
 
 
 FIGURES = ("accuracy", "tokens_mean", "tokens_median", "tokens_p95", "tokens_p99", "thinking_mean", "truncated",

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
 from drp.evaluation.statistics import Interval
 from drp.report.summary import PruneSummary, RunSummary
@@ -66,28 +67,31 @@ def before_after(summary: RunSummary) -> Table:
     )
 
 
+VERDICT = ("bound", "p", "shown", "McNemar p", "n can tell")
+VERDICT_NOTE = (
+    "Bound: one-sided 95 % lower bound of the difference in points; shown if it lies above minus the margin. The last "
+    "column is the smallest true difference, in points, that so many problems tell from none (power 80 %)."
+)
+
+
+def verdict(c: Comparison) -> tuple[str, ...]:
+    """Return the cells under :data:`VERDICT`: whether the second model is shown not to be less accurate."""
+    test = c.non_inferiority
+    return (
+        f"{100 * test.lower_bound:+.1f}", p_value(test.p), "yes" if test.shown else "not shown",
+        "–" if c.mcnemar_p is None else p_value(c.mcnemar_p), f"{100 * c.smallest_difference:.1f}",
+    )  # fmt: skip
+
+
 def not_inferior(summary: RunSummary) -> Table:
     """Return, per benchmark, whether the second model is shown not to be less accurate, and what n can tell."""
-    rows: list[tuple[str, ...]] = []
-    for tier in summary.tiers:
-        c = tier.comparison
-        if c is None:
-            continue
-        test = c.non_inferiority
-        mcnemar = "–" if c.mcnemar_p is None else p_value(c.mcnemar_p)
-        rows.append((
-            tier.benchmark, str(c.problems), f"{100 * test.lower_bound:+.1f}", p_value(test.p),
-            "yes" if test.shown else "not shown", mcnemar, f"{100 * c.smallest_difference:.1f}",
-        ))  # fmt: skip
-    margin = (
-        summary.tiers[0].comparison.non_inferiority.margin if rows and summary.tiers[0].comparison else 0.0
-    )
+    compared = [(tier.benchmark, tier.comparison) for tier in summary.tiers if tier.comparison]
+    margin = compared[0][1].non_inferiority.margin if compared else 0.0
     return Table(
         f"Not less accurate, by {100 * margin:g} point(s)?",
-        ("benchmark", "n", "bound", "p", "shown", "McNemar p", "n can tell"),
-        tuple(rows),
-        "Bound: one-sided 95 % lower bound of the difference in points; shown if it lies above minus the margin. "
-        "The last column is the smallest true difference, in points, that so many problems tell from none (power 80 %).",
+        ("benchmark", "n", *VERDICT),
+        tuple((benchmark, str(c.problems), *verdict(c)) for benchmark, c in compared),
+        VERDICT_NOTE,
     )
 
 

@@ -31,7 +31,7 @@ class TrainStep(Keyed):
     """One optimizer step as logged."""
 
     step: int
-    loss: float | None
+    loss: float | None = None
     """``None``, like the gradient's norm, where it was no number."""
     learning_rate: float
     grad_norm: float | None = None
@@ -112,7 +112,6 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         return model_folder
     try:
         from drp.engines.transformers_engine import load_tokenizer
-        from drp.training.examples import within_limit
         from drp.training.sft import fine_tune, last_checkpoint
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
@@ -121,24 +120,13 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     path = resolve_model(recipe.student.model)
     tokenizer = load_tokenizer(path)
     settings = recipe.train
-    build = _pairs if settings.objective == "preference" else _examples
-    examples, longer = within_limit(build(recipe, tokenizer, chosen), settings.max_length)
-    if longer and settings.over_length == "refuse":
-        raise TrainingError(
-            f"{len(longer)} of {len(chosen)} examples are longer than train.max_length={settings.max_length} "
-            "tokens. Raise it, or set train.over_length=drop to leave them out."
-        )
+    examples, longer = _fitting(recipe, folder, tokenizer, chosen)
     phases = [[t.id for t in chosen if t.phase == phase] for phase in sorted({t.phase for t in chosen})]
     if len(phases) > 1:  # an interrupted training of several phases goes on after its last whole phase
         resumed = -1
     else:
         _, resumed = last_checkpoint(folder.path)
     _forget_after(folder, max(0, resumed))
-    folder.errors_path.unlink(missing_ok=True)
-    with folder.errors() as errors:
-        for example in longer:
-            message = f"{example.length} tokens, limit {settings.max_length}"
-            errors.append(Failure(id=example.id, stage="train", kind="over_length", message=message))
     last: dict[str, int] = {"steps": 0, "phase": 0, "before": 0}
     with folder.journal() as journal:
 
@@ -162,31 +150,50 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
                 fine_tune(path, _of(examples, ids), settings, part, adapter=adapter, **how)
             adapter, last["before"] = part / "adapter", last["before"] + last["phase"]
         rest = _of(examples, phases[-1]) if phases else []
-        fine_tune(path, rest, settings, folder.path, adapter=adapter, strength=settings.strength, **how)
+        fine_tune(path, rest, settings, folder.path, adapter=adapter, **how)
     write_atomically(folder.path / MERGED, json.dumps({"strength": settings.strength}) + "\n")
     _measure_learnability(recipe, folder, tokenizer, chosen)
-    counts = {"examples": len(examples), "over_length": len(longer), "steps": last["steps"]}
+    counts = {"examples": len(examples), "over_length": longer, "steps": last["steps"]}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
     note = f"{len(examples)} examples, {last['steps']} steps, {time.monotonic() - started:.0f} s"
-    progress.end(note + (f"; {len(longer)} over {settings.max_length} tokens left out" if longer else ""))
+    progress.end(note + (f"; {longer} over {settings.max_length} tokens left out" if longer else ""))
     return model_folder
+
+
+def _fitting(
+    recipe: Recipe, folder: StageFolder, tokenizer: Any, chosen: Sequence[Target]
+) -> "tuple[list[Example], int]":
+    """Return the examples to train on, and how many were too long: those are recorded, or refused."""
+    from drp.training.examples import within_limit
+
+    settings = recipe.train
+    build = _pairs if settings.objective == "preference" else _examples
+    examples, longer = within_limit(build(recipe, tokenizer, chosen), settings.max_length)
+    if longer and settings.over_length == "refuse":
+        raise TrainingError(
+            f"{len(longer)} of {len(chosen)} examples are longer than train.max_length={settings.max_length} "
+            "tokens. Raise it, or set train.over_length=drop to leave them out."
+        )
+    folder.errors_path.unlink(missing_ok=True)
+    with folder.errors() as errors:
+        for example in longer:
+            message = f"{example.length} tokens, limit {settings.max_length}"
+            errors.append(Failure(id=example.id, stage="train", kind="over_length", message=message))
+    return examples, len(longer)
 
 
 def merge_at(run: Path, strength: float, out: Path) -> Path:
     """Merge the adapter of a run into its student at ``strength`` times its scale; return the model's folder.
 
     Raises:
-        TrainingError: The run has no adapter, or ``out`` is taken.
+        TrainingError: The run has no adapter or a damaged one, or ``out`` is taken.
         MissingExtraError: The training libraries are not installed.
     """
-    adapter, recipe = run / "train" / "adapter", run / "recipe.json"
-    if not adapter.is_dir() or not recipe.exists():
-        rounds = (
-            " (reinforcement keeps one a round, which build on each other)"
-            if list(run.glob("train/round-*"))
-            else ""
-        )
-        raise TrainingError(f"{run} has no train/adapter{rounds}: run `drp run` or `drp train` there first")
+    adapter = run / "train" / "adapter"
+    if not adapter.is_dir():
+        rounds = list(run.glob("train/round-*"))
+        why = " (reinforcement keeps one a round, which build on each other)" if rounds else ""
+        raise TrainingError(f"{run} has no train/adapter{why}: run `drp run` or `drp train` there first")
     if out.exists():
         raise TrainingError(f"{out} exists already; name another folder with --out")
     try:
@@ -194,9 +201,16 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
         from drp.training.sft import merge
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    student = resolve_model(Recipe.model_validate_json(recipe.read_bytes()).student.model)
     half = out.with_name(out.name + ".tmp")
-    merge(student, adapter, strength, load_tokenizer(student), half)
+    try:
+        # The adapter says what it was trained on; the recipe on file may have been changed since.
+        student = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+        merge(student, adapter, strength, load_tokenizer(student), half)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TrainingError(
+            f"{adapter} cannot be merged ({type(error).__name__}: {str(error)[:200]}); if it is damaged, remove it and run "
+            "`drp train` again"
+        ) from error
     half.rename(out)
     return out
 
@@ -207,10 +221,9 @@ def _merged_again(recipe: Recipe, folder: StageFolder) -> str:
     stands = json.loads(merged.read_text())["strength"] if merged.exists() else 1.0
     if model.exists() and stands == wanted:
         return ""
-    merged.unlink(missing_ok=True)
-    shutil.rmtree(model, ignore_errors=True)
-    merge_at(folder.path.parent, wanted, model)
+    shutil.rmtree(model, ignore_errors=True)  # a crash from here on leaves no model, and it is merged again
     write_atomically(merged, json.dumps({"strength": wanted}) + "\n")
+    merge_at(folder.path.parent, wanted, model)
     return f"; merged again at strength {wanted:g}"
 
 

@@ -86,9 +86,16 @@ class DirectTeacher(LlmTeacher):
         """Protocol and model."""
         return f"direct/{self.settings.model}"
 
-    async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
-        """Return one solution; see :class:`drp.teachers.base.Teacher`."""
-        session = self.session(candidate)
+    async def propose(
+        self,
+        trace: Trace,
+        units: Sequence[str],
+        session: Session,
+        earlier: EditScript | None,
+        complaints: Sequence[str],
+    ) -> Proposal:
+        """Return one solution; see :class:`drp.teachers.llm.LlmTeacher`."""
+        _ = earlier, complaints
         message = user(fenced("question", trace.question))
         completion = await _whole_reply(session, load_prompt("direct.v1.txt"), message, 2_000)
         final = boxed(completion.answer)

@@ -1,5 +1,6 @@
 """What the language-model teachers share: settings, prompts, windows, asking, polishing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Literal
@@ -162,7 +163,7 @@ class Session:
         return completion
 
 
-class LlmTeacher:
+class LlmTeacher(ABC):
     """Base of the protocols: knows the store, the settings and how to polish."""
 
     protocol = ""
@@ -205,6 +206,7 @@ class LlmTeacher:
         again = await self.propose(trace, units, self.session(0), proposal.script, complaints)
         return again.model_copy(update={"usage": proposal.usage | again.usage})
 
+    @abstractmethod
     async def propose(
         self,
         trace: Trace,
@@ -214,7 +216,6 @@ class LlmTeacher:
         complaints: Sequence[str],
     ) -> Proposal:
         """Return a proposal, made from nothing or from an earlier one and complaints about it."""
-        raise NotImplementedError
 
     async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
         """Smooth the joins of a proposal; ``None`` where that is off, or changes nothing or too much."""

@@ -24,6 +24,7 @@ from drp.text.thinking import split_thinking
 from drp.training.settings import RlSettings
 
 BEST, STATE = "best.safetensors", "practice.json"
+"""What every checkpoint of a reinforcement holds beside the trainer's own files; the state is written last."""
 Right = Callable[[str, str], bool]
 """Whether an answer part gives the gold answer."""
 
@@ -201,12 +202,6 @@ class Watch(TrainerCallback):
 def looking_every(settings: RlSettings) -> int:
     """Return how many steps lie between two looks, and between two checkpoints."""
     return max(1, settings.steps // settings.looks)
-
-
-def newest_checkpoint(work: Path) -> tuple[Path | None, int]:
-    """Return the newest whole checkpoint of an interrupted round, and its step."""
-    found = {int(s.parent.name.rpartition("-")[2]): s.parent for s in work.glob(f"checkpoint-*/{STATE}")}
-    return (found[max(found)], max(found)) if found else (None, 0)
 
 
 def trained_weights(model: Any) -> dict[str, Any]:

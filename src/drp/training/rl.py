@@ -27,16 +27,16 @@ from drp.engines.transformers_engine import load_model, load_tokenizer, pick_dev
 from drp.errors import TrainingError
 from drp.runs.journal import write_atomically
 from drp.text.thinking import OPEN
-from drp.training.practice import Practice, Right, Task, Watch, looking_every, newest_checkpoint
+from drp.training.practice import STATE, Practice, Right, Task, Watch, looking_every
 from drp.training.settings import RlSettings, TrainSettings
-from drp.training.sft import Listener, save_student, stored_dtype
+from drp.training.sft import Listener, last_checkpoint, save_student, stored_dtype
 
 
 def resumed_step(out: Path, settings: RlSettings) -> int:
     """Return after how many steps, over all rounds, an interrupted reinforcement under ``out`` goes on."""
     for number in range(len(settings.limits)):
         if not (out / f"round-{number}" / "model").exists():
-            _, step = newest_checkpoint(out / f"round-{number}" / "work")
+            _, step = last_checkpoint(out / f"round-{number}", STATE)
             return number * settings.steps + step
     return len(settings.limits) * settings.steps
 
@@ -118,7 +118,7 @@ def _round(
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=practice.reward,
-        args=_config(settings, lora, out / "work", practice.limit, model.device),
+        args=_config(settings, lora, out / "checkpoints", practice.limit, model.device),
         train_dataset=Dataset.from_list([{"prompt": t.prompt, "gold": t.gold} for t in tasks]),
         processing_class=tokenizer,
         peft_config=adapter if settings.lora else None,
@@ -126,7 +126,7 @@ def _round(
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint, _ = newest_checkpoint(out / "work")
+    checkpoint, _ = last_checkpoint(out, STATE)
     if checkpoint:
         watch.restore(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -140,7 +140,7 @@ def _round(
         tuned.to(stored_dtype(path)).save_pretrained(out / "model.tmp")
         tokenizer.save_pretrained(out / "model.tmp")
         (out / "model.tmp").rename(out / "model")
-    shutil.rmtree(out / "work", ignore_errors=True)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
     practice.decoder = None
 
 

@@ -123,9 +123,9 @@ def _checkpointing(wanted: bool) -> dict[str, Any]:
     }
 
 
-def last_checkpoint(out: Path) -> tuple[Path | None, int]:
-    """Return the newest whole checkpoint of an interrupted training under ``out``, and its step."""
-    states = (out / "checkpoints").glob("checkpoint-*/trainer_state.json")  # written last
+def last_checkpoint(out: Path, written_last: str = "trainer_state.json") -> tuple[Path | None, int]:
+    """Return the newest whole checkpoint of an interrupted training under ``out``, and its step (0: there is none)."""
+    states = (out / "checkpoints").glob(f"checkpoint-*/{written_last}")
     found = {int(state.parent.name.rpartition("-")[2]): state.parent for state in states}
     return (found[max(found)], max(found)) if found else (None, 0)
 
@@ -139,7 +139,6 @@ def fine_tune(
     device: str = "auto",
     dtype: str = "auto",
     adapter: Path | None = None,
-    strength: float = 1.0,
     listen: Listener = lambda *_: None,
 ) -> None:
     """Fine-tune a student on examples; leaves ``adapter/`` and ``model/`` under ``out``.
@@ -155,7 +154,6 @@ def fine_tune(
         device: Where to train.
         dtype: Number format of the weights.
         adapter: Go on with this adapter instead of a new one.
-        strength: Scale of the adapter when it is merged.
         listen: Told about every step.
 
     Raises:
@@ -188,7 +186,7 @@ def fine_tune(
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not torch.isfinite(torch.tensor(result.training_loss)):
         raise TrainingError("the training loss is not a number; lower the learning rate")
-    save_student(trainer.model, tokenizer, model_path, out, strength)
+    save_student(trainer.model, tokenizer, model_path, out, settings.strength)
     shutil.rmtree(work)
 
 
