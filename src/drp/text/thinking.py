@@ -3,17 +3,19 @@
 OPEN, CLOSE = "<think>", "</think>"
 
 
-def split_thinking(text: str, *, opened: bool) -> tuple[str, str, bool]:
+def split_thinking(text: str, *, opened: bool, cut: bool = False) -> tuple[str, str, bool]:
     """Split generated text into thinking, answer and whether the thinking was closed.
 
     Args:
         text: What the model generated.
         opened: Whether the prompt already ended with the opening tag, as R1's template does. A
             repeated opening tag at the very start is dropped in either case.
+        cut: Whether generation was ended from outside, by a token limit, rather than by the model.
 
     Returns:
         Thinking and answer, both stripped at their ends, and ``closed``. Text without any tag
-        counts as answer, with no thinking left open, unless the prompt opened the tag.
+        counts as answer, with no thinking left open, unless the prompt opened the tag or the text
+        was cut: what would have come next is not known, so nothing in it is an answer.
     """
     body = text.lstrip()
     if body.startswith(OPEN):
@@ -21,7 +23,7 @@ def split_thinking(text: str, *, opened: bool) -> tuple[str, str, bool]:
     thinking, tag, answer = body.partition(CLOSE)
     if tag:
         return thinking.strip(), answer.strip(), True
-    if opened:
+    if opened or cut:
         return body.strip(), "", False
     return "", body.strip(), True
 
