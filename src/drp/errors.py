@@ -24,6 +24,14 @@ class RunFolderError(DrpError):
     """A run folder is damaged, belongs to something else, or is in use."""
 
 
+class IncompleteError(DrpError):
+    """A stage has items pending, and what would follow needs all of them."""
+
+
+class DiskError(DrpError):
+    """The disk took no more, or refused."""
+
+
 class EngineError(DrpError):
     """An engine could not be built or could not answer."""
 

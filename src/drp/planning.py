@@ -1,6 +1,5 @@
 """Before anything runs: what a recipe would do, and what its teacher would cost."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from drp.grading.grader import Grader
 from drp.methods.registry import method_of
 from drp.recipe import Recipe
 from drp.records import Trace
+from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder, StageFolder
 from drp.stages.estimate import (
     PAPER_TRACE_TOKENS,
@@ -70,7 +70,7 @@ def estimate_costs(
         counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
         with RunFolder(folder), Grader() as grader:
             judge = Judge(settings, grader, counter)
-            return [asyncio.run(probe(worth, judge, folder, say, probe_traces))]
+            return [run_until_done(probe(worth, judge, folder, say, probe_traces))]
     if worth:
         say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
         lengths = [lengths_of(trace) for trace in worth]

@@ -25,10 +25,33 @@ REFILLS = 4
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device a setting names; ``auto`` prefers CUDA, then CPU."""
+    """Return the device a setting names; ``auto`` prefers CUDA, then CPU.
+
+    Raises:
+        EngineError: There is no such device on this machine.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        found = torch.device(device)
+        here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+        known = (found.index or 0) < here.get(found.type, 1)
+    except RuntimeError:
+        found, known = None, False
+    if found is None or not known:
+        raise EngineError(
+            f"student.device={device}: there is no such device here. torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} CUDA device(s); set student.device=auto or cpu, or install a torch "
+            "that was built for this machine's driver"
+        )
+    return found
+
+
+def pick_dtype(device: str, dtype: str) -> str:
+    """Return the number format a setting names; ``auto`` is bfloat16 on a GPU, float32 on a CPU."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if pick_device(device).type == "cuda" else "float32"
 
 
 def load_tokenizer(path: str) -> Any:
@@ -64,9 +87,8 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
     """
     logging.disable_progress_bar()  # stages show progress of their own
     where = pick_device(device)
-    kind = ("bfloat16" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, kind))
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, pick_dtype(device, dtype)))
     except (OSError, ValueError, AttributeError) as error:
         raise _cannot_load(path, error) from error
     placed: Any = model  # the stub of `to` is a wrapper that strict checking cannot see through

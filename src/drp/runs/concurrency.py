@@ -1,14 +1,37 @@
-"""Running many coroutines with a limit on how many are under way."""
+"""Running coroutines: one to its end, stopped at once by Ctrl-C; many, with a limit on how many are under way."""
 
 import asyncio
 import gc
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 RARELY = (500_000, 50, 50)
 """Thresholds of the garbage collector where tens of thousands of records live."""
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run_until_done(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; Ctrl-C stops it wherever it is.
+
+    ``asyncio.run`` answers Ctrl-C by cancelling the task, which code that computes for minutes without
+    awaiting anything never notices. A handler of our own keeps it from doing so.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return asyncio.run(coroutine)  # somebody else has decided what Ctrl-C does
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        return asyncio.run(coroutine)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def as_they_land(

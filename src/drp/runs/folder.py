@@ -6,13 +6,14 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar, cast
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from drp.errors import RunFolderError
 from drp.records import Failure, Record, content_id
@@ -38,6 +39,8 @@ class Manifest(Record):
     counts: dict[str, int] = Field(default_factory=dict)
     seconds: float = 0.0
     """Time spent in this stage, over all its processes."""
+    graded_by: int | None = None
+    """Version of the grader that all graded records are of."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -49,6 +52,12 @@ def installed_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+class _Line(BaseModel):
+    """The identity of a record of any kind."""
+
+    id: str
 
 
 class StageFolder:
@@ -86,6 +95,21 @@ class StageFolder:
         """Return all recorded failures, retried ones included."""
         return list(read_records(self.errors_path, Failure))
 
+    def done(self) -> set[str]:
+        """Return the ids on record."""
+        return {line.id for line in read_records(self.records_path, _Line)}
+
+    def commonest_failure(self) -> str | None:
+        """Return what most of the items that will be tried again failed on, and where that is written."""
+        done = self.done()
+        last = {failure.id: failure for failure in self.failures() if failure.id not in done}
+        pending = [failure for failure in last.values() if failure.retry]
+        if not pending:
+            return None
+        kind, count = Counter(failure.kind for failure in pending).most_common(1)[0]
+        example = next(failure.message for failure in pending if failure.kind == kind)
+        return f"{kind} ({count} of {len(pending)}): {example.splitlines()[0][:300]}, in {self.errors_path}"
+
     def journal(self) -> Journal:
         """Open the records for appending."""
         return Journal(self.records_path)
@@ -93,6 +117,13 @@ class StageFolder:
     def errors(self) -> Journal:
         """Open the errors for appending."""
         return Journal(self.errors_path)
+
+    def graded(self, version: int) -> None:
+        """Note which version of the grader all graded records are of."""
+        manifest = self.manifest()
+        if manifest and manifest.graded_by != version:
+            changed = manifest.model_copy(update={"graded_by": version})
+            write_atomically(self.manifest_path, changed.model_dump_json(indent=1) + "\n")
 
     def update(self, *, complete: bool, counts: Mapping[str, int], seconds: float = 0.0) -> None:
         """Rewrite the manifest with new counts, adding ``seconds`` to the time spent."""

@@ -1,16 +1,43 @@
 """Append-only JSONL files that survive being killed at any byte."""
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from drp.errors import RunFolderError
+from drp.errors import DiskError, RunFolderError
 from drp.records import Record
 
 R = TypeVar("R", bound=BaseModel)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Turn what a disk refuses while something is written to ``path`` into one sentence.
+
+    Raises:
+        DiskError: The disk is full, or may not be written to.
+    """
+    try:
+        yield
+    except Exception as error:  # libraries wrap what the system says in errors of their own
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or "No space left on device" in str(error):
+            why = "the disk is full"
+        elif number is not None:
+            why = f"cannot write ({os.strerror(number)})"
+        else:
+            raise
+        raise DiskError(
+            f"{path}: {why}. What was finished is on file: make room, or mend the folder, and run the same "
+            "command again"
+        ) from error
 
 
 def read_records(path: Path, kind: type[R]) -> Iterator[R]:
@@ -43,10 +70,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._cut_torn_line()
-        self._file: IO[bytes] = path.open("ab")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                self._cut_torn_line()
+            self._file: IO[bytes] = path.open("ab", buffering=0)
 
     def _cut_torn_line(self) -> None:
         data = self.path.read_bytes()
@@ -57,14 +85,16 @@ class Journal:
 
     def append(self, *records: Record) -> None:
         """Write records, one line each, and hand them to the operating system before returning."""
-        self._file.write(b"".join(r.model_dump_json().encode() + b"\n" for r in records))
-        self._file.flush()
+        data = b"".join(r.model_dump_json().encode() + b"\n" for r in records)
+        with writing(self.path):
+            while data:
+                data = data[self._file.write(data) :]  # an almost full disk takes a part
 
     def close(self) -> None:
         """Flush to disk and close."""
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with writing(self.path):
+                os.fsync(self._file.fileno())
             self._file.close()
 
     def __enter__(self) -> Self:
@@ -77,8 +107,9 @@ class Journal:
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old or the new content, never half of it."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with writing(path):
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from drp.engines.base import Engine, Message, Request, Sampling, request_seed
+from drp.grading import VERSION
 from drp.grading.grader import Grader
 from drp.recipe import PromptSettings
 from drp.records import Completion, Failure, Problem, Trace, content_id
 from drp.runs.folder import StageFolder
+from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
 
 
@@ -16,6 +18,11 @@ def prompt_messages(prompt: PromptSettings, question: str) -> tuple[Message, ...
     if prompt.system is None:
         return (user,)
     return (Message(role="system", content=prompt.system), user)
+
+
+def trace_id(problem: Problem, sample: int) -> str:
+    """Return the identity of one of a problem's traces, known before it is drawn."""
+    return content_id("trace", problem.id, sample)
 
 
 async def sample_traces(
@@ -39,7 +46,7 @@ async def sample_traces(
     origin: dict[str, tuple[Problem, int]] = {}
     for problem in problems:
         for sample in range(samples):
-            identity = content_id("trace", problem.id, sample)
+            identity = trace_id(problem, sample)
             if identity in origin:
                 continue
             origin[identity] = (problem, sample)
@@ -70,10 +77,30 @@ async def sample_traces(
     )
 
 
+def grade_again(folder: StageFolder, grader: Grader) -> int:
+    """Bring records that an earlier version of the grader judged up to date; return how many verdicts changed."""
+    manifest = folder.manifest()
+    if manifest is None or manifest.graded_by == VERSION:
+        return 0
+    changed = 0
+    if folder.records_path.exists():
+        records: list[Trace] = []
+        for trace in folder.records(Trace):
+            correct = _correct(trace, trace.gold, grader)
+            changed += correct != trace.correct
+            records.append(trace.model_copy(update={"correct": correct}))
+        write_atomically(folder.records_path, "".join(t.model_dump_json() + "\n" for t in records))
+    folder.graded(VERSION)
+    return changed
+
+
+def _correct(made: Completion | Trace, gold: str, grader: Grader) -> bool:
+    return (made.closed or bool(made.answer)) and grader.is_correct(made.answer, gold)
+
+
 def _trace(
     identity: str, problem: Problem, sample: int, completion: Completion, model: str, grader: Grader
 ) -> Trace:
-    graded = completion.closed or bool(completion.answer)
     return Trace(
         id=identity,
         problem_id=problem.id,
@@ -88,5 +115,5 @@ def _trace(
         closed=completion.closed,
         finish_reason=completion.finish_reason,
         usage=completion.usage,
-        correct=graded and grader.is_correct(completion.answer, problem.gold),
+        correct=_correct(completion, problem.gold, grader),
     )
