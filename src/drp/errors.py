@@ -24,6 +24,10 @@ class RunFolderError(DrpError):
     """A run folder is damaged, belongs to something else, or is in use."""
 
 
+class PreflightError(DrpError):
+    """Something that a run needs is missing; nothing was started."""
+
+
 class IncompleteError(DrpError):
     """A stage has items pending, and what would follow needs all of them."""
 

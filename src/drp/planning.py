@@ -9,6 +9,7 @@ from drp.engines.identity import resolve_model
 from drp.errors import DataError, DrpError
 from drp.grading.grader import Grader
 from drp.methods.registry import method_of
+from drp.preflight import preflight
 from drp.recipe import Recipe
 from drp.records import Trace
 from drp.runs.concurrency import run_until_done
@@ -96,23 +97,34 @@ def _how_many(problems: ProblemSet, limit: int | None) -> int:
         return min(problems.count, limit or problems.count)
 
 
-def plan(recipe: Recipe, limit: int | None = None) -> list[str]:
-    """Return what a run of the recipe would do, one line a step, without running or fetching anything."""
+def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
+    """Return what a run of the recipe would do, one line a step, and what it needs, without running or fetching anything."""
     method = method_of(recipe)
     student = Path(resolve_model(recipe.student.model))
     where = (
         "on this machine" if student.is_dir() else "a hub id, or a folder that an earlier run has yet to make"
     )
-    problems = sum(_how_many(s, limit) for s in recipe.problems)
+
+    def counted(problems: ProblemSet) -> int:
+        try:
+            return _how_many(problems, limit)
+        except DataError:
+            return 0  # that it cannot be read stands below, among what is missing
+
     lines = {
-        "generate": f"{problems:,} problems × {recipe.generate.samples}, at most "
+        "generate": f"{sum(map(counted, recipe.problems)):,} problems × {recipe.generate.samples}, at most "
         f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine}",
         "explore": method.summary,
         "prune": f"teacher {recipe.prune.teacher}"
         + (f" ({recipe.prune.llm.model})" if recipe.prune.asks_a_model else ", which needs no key"),
         "train": method.summary,
-        "evaluate": ", ".join(f"{s.benchmark} ({_how_many(s, limit):,})" for s in recipe.evaluate.benchmarks)
+        "evaluate": ", ".join(f"{s.benchmark} ({counted(s):,})" for s in recipe.evaluate.benchmarks)
         + f" × {recipe.evaluate.runs} runs, before and after",
     }
     head = [f"recipe {recipe.name}: method {recipe.method}", f"student {recipe.student.model}: {where}"]
-    return head + [f"{stage}: {lines[stage]}" for stage in (*method.stages, "evaluate")]
+    stages = (*method.stages, "evaluate")
+    looks = preflight(recipe, run, stages, limit, hub=False)
+    missing = sum(look.state == "problem" for look in looks)
+    verdict = f"{missing} problem(s) would stop this run" if missing else "nothing is known to be missing"
+    steps = [f"{stage}: {lines[stage]}" for stage in stages]
+    return [*head, *steps, "", "what it needs:", *(f"  {look}" for look in looks), verdict]

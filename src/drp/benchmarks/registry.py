@@ -37,6 +37,11 @@ class ProblemSet(Record):
     seed: int = 0
     """Seed of a mini tier's generator."""
 
+    @property
+    def from_hub(self) -> bool:
+        """Whether reading it takes the Hugging Face hub."""
+        return self.path is None and (self.hub is not None or self.benchmark in PUBLIC)
+
 
 def load_problems(wanted: ProblemSet, limit: int | None = None) -> list[Problem]:
     """Return the problems of a set, at most ``limit``.

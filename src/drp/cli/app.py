@@ -5,17 +5,32 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from drp.cli.tables import Format
     from drp.pipeline import Pipeline
     from drp.recipe import Recipe
 
+
+class _Commands(TyperGroup):
+    """The commands; Ctrl-C is answered here, before typer calls it an abort."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.secho("stopped; the same command continues where this one left off", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="drp",
+    cls=_Commands,
     help="Make a reasoning model think shorter without getting worse: prune its own traces step by step, "
     "fine-tune it on them, and measure what that did.",
     no_args_is_help=True,
@@ -23,7 +38,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RecipePath = Annotated[Path, typer.Argument(help="Recipe (YAML), such as recipes/mini.yaml.")]
+RecipePath = Annotated[
+    str | None,
+    typer.Argument(
+        help="Recipe (YAML), such as recipes/mini.yaml, or a run folder, for its own. Left out: that of --out.",
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Changes to the recipe: section.field=value …", show_default=False)
 ]
@@ -34,6 +55,9 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False),
 ]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Go on without the items of a stage that failed and are still owed.")
+]
 Counter = Annotated[
     str | None,
     typer.Option(
@@ -42,62 +66,93 @@ Counter = Annotated[
 ]
 
 
+def _recipe_and_folder(
+    recipe: str | None, overrides: list[str] | None, out: Path | None
+) -> "tuple[Recipe, Path]":
+    """Return the recipe that was named, a run folder's own if none was, and the run folder."""
+    from drp.recipe import load_recipe
+
+    changes = list(overrides or [])
+    if recipe is not None and "=" in recipe:  # no recipe was named, only changes
+        changes, recipe = [recipe, *changes], None
+    if recipe is None and (out is None or not (out / "recipe.json").exists()):
+        raise typer.BadParameter("name a recipe, or give --out a run folder that has one (recipe.json)")
+    named = Path(recipe) if recipe else out
+    loaded = load_recipe(named, changes)
+    if out is None:
+        out = named if named and named.is_dir() else Path("runs") / loaded.name
+    return loaded, out
+
+
 @contextmanager
 def _pipeline(
-    recipe: Path, overrides: list[str] | None, out: Path | None, limit: int | None
+    recipe: str | None,
+    overrides: list[str] | None,
+    out: Path | None,
+    limit: int | None,
+    partial: bool,
 ) -> "Generator[Pipeline]":
     from rich.console import Console
+    from rich.text import Text
 
     from drp.cli.progress import TerminalProgress
     from drp.pipeline import Pipeline
-    from drp.recipe import load_recipe
     from drp.runs.folder import RunFolder
 
-    loaded = load_recipe(recipe, overrides or ())
+    loaded, folder = _recipe_and_folder(recipe, overrides, out)
     console = Console()
     progress = TerminalProgress(console)
-    with RunFolder(out or Path("runs") / loaded.name) as run:
+    with RunFolder(folder) as run:
         try:
-            yield Pipeline(loaded, run, progress, lambda line: console.print(line, highlight=False), limit)
+            yield Pipeline(
+                loaded, run, progress, lambda line: console.print(Text(line)), limit, partial=partial
+            )
         finally:
             progress.close()
 
 
 @app.command()
 def run(
-    recipe: RecipePath,
+    recipe: RecipePath = None,
     overrides: Overrides = None,
     out: Out = None,
     limit: Limit = None,
+    partial: Partial = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done; needs no network.")
+        bool, typer.Option("--dry-run", help="Only say what would be done and what is missing; asks no hub.")
     ] = False,
 ) -> None:
     """Run the whole job: generate, prune, train, evaluate, report. The same command again continues."""
     if dry_run:
         from drp.planning import plan
-        from drp.recipe import load_recipe
 
-        for line in plan(load_recipe(recipe, overrides or ()), limit):
+        loaded, folder = _recipe_and_folder(recipe, overrides, out)
+        for line in plan(loaded, folder, limit):
             typer.echo(line)
         return
     from drp.cli.tables import print_report
 
-    with _pipeline(recipe, overrides, out, limit) as pipeline:
+    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
         pipeline.run()
         print_report(pipeline.run_folder.path)
 
 
 @app.command()
-def generate(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+def generate(
+    recipe: RecipePath = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    limit: Limit = None,
+    partial: Partial = False,
+) -> None:
     """Draw the student's own traces of the training problems."""
-    with _pipeline(recipe, overrides, out, limit) as pipeline:
+    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
         pipeline.run("generate")
 
 
 @app.command()
 def prune(
-    recipe: Annotated[str | None, typer.Argument(help="Recipe (YAML).", show_default=False)] = None,
+    recipe: RecipePath = None,
     overrides: Overrides = None,
     traces: Annotated[
         Path | None, typer.Option("--traces", help="Prune traces of this JSONL file instead of a run's own.")
@@ -110,15 +165,14 @@ def prune(
     ] = None,
     out: Out = None,
     limit: Limit = None,
+    partial: Partial = False,
 ) -> None:
     """Let the teacher prune traces: a run's own, or with --traces those of any JSONL file."""
     changes = list(overrides or [])
     changes += [f"prune.teacher={teacher}"] if teacher else []
     changes += [f"prune.tokenizer={tokenizer}"] if tokenizer else []
     if traces is None:
-        if recipe is None:
-            raise typer.BadParameter("give a recipe, or --traces FILE.jsonl")
-        with _pipeline(Path(recipe), changes, out, limit) as pipeline:
+        with _pipeline(recipe, changes, out, limit, partial) as pipeline:
             pipeline.run("prune")
         return
     if recipe is not None and "=" in recipe:  # no recipe was named, only changes
@@ -135,9 +189,11 @@ def prune(
 
 def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     from drp.cli.progress import TerminalProgress
     from drp.cli.tables import print_table
+    from drp.errors import IncompleteError
     from drp.pipeline import prune_file
     from drp.report.summary import summarise_prune
     from drp.report.text import pruning
@@ -148,16 +204,21 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
     progress = TerminalProgress(console)
     with RunFolder(out) as run:
         try:
-            pruned, _ = prune_file(traces, run, recipe, progress, limit, console.print)
+            pruned, _ = prune_file(
+                traces, run, recipe, progress, limit, lambda line: console.print(Text(line))
+            )
         finally:
             progress.close()
         summary = summarise_prune(run.stage("prune"), pruned)
         page = write_report(run.path, f"{traces.name}, pruned by {recipe.prune.teacher}")
+        pending = run.stage("prune").pending()
     if summary:
         print_table(
             console, pruning(summary, f"{traces.name} (tokens by {recipe.prune.tokenizer or 'mini'})")
         )
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    console.print(Text(f"report: {page}"), soft_wrap=True)
+    if pending:
+        raise IncompleteError(f"{pending}. The same command tries them again")
 
 
 @app.command()
@@ -201,9 +262,15 @@ def estimate(
 
 
 @app.command()
-def train(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+def train(
+    recipe: RecipePath = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    limit: Limit = None,
+    partial: Partial = False,
+) -> None:
     """Fine-tune the student on the accepted pruned traces of the run."""
-    with _pipeline(recipe, overrides, out, limit) as pipeline:
+    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
         pipeline.run("train")
 
 
@@ -230,11 +297,17 @@ def merge(
 
 
 @app.command()
-def evaluate(recipe: RecipePath, overrides: Overrides = None, out: Out = None, limit: Limit = None) -> None:
+def evaluate(
+    recipe: RecipePath = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    limit: Limit = None,
+    partial: Partial = False,
+) -> None:
     """Run the student before and after on the same problems, and report."""
     from drp.cli.tables import print_report
 
-    with _pipeline(recipe, overrides, out, limit) as pipeline:
+    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
         pipeline.run("evaluate", "report")
         print_report(pipeline.run_folder.path)
 
@@ -254,7 +327,7 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
         import json
 
         name = str(json.loads(recipe.read_text(encoding="utf-8"))["name"])
-    typer.echo(f"report: {write_report(run, name)}")
+    write_report(run, name)
     print_report(run)
 
 
@@ -357,6 +430,3 @@ def main() -> None:
     except DrpError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.secho("stopped; the same command continues where this one left off", err=True)
-        sys.exit(130)

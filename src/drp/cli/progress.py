@@ -71,7 +71,7 @@ class TerminalProgress:
             rate = self._tokens / (self._spoke - self._began)
             speed = f", {rate:,.0f} tokens/s" if rate else ""
             remark = f", {self._remark}" if self._remark else ""
-            self.console.print(f"{self._stage}: {self._done}/{self._wanted}{speed}{remark}", highlight=False)
+            self.console.print(Text(f"{self._stage}: {self._done}/{self._wanted}{speed}{remark}"))
 
     def remark(self, text: str) -> None:
         """Something to show beside the count while the stage runs."""
@@ -86,7 +86,7 @@ class TerminalProgress:
         speed = f", {self._tokens / seconds:,.0f} tokens/s" if self._tokens else ""
         speed += f", {self._remark}" if self._remark else ""
         took = f" ({seconds:.0f} s{speed})" if seconds >= 1 else ""
-        self.console.print(f"[bold]{self._stage}[/]: {note}{took}", highlight=False)
+        self.console.print(Text.assemble((self._stage, "bold"), f": {note}{took}"))
 
     def close(self) -> None:
         """Take the bar off the screen."""

@@ -10,6 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from drp.benchmarks.completions import read_completions
 from drp.engines.identity import resolve_model
@@ -31,7 +32,7 @@ from drp.text.tokens import FileTokenCounter
 def print_table(console: Console, table: Table) -> None:
     """Print one table; numbers to the right."""
     shown = RichTable(
-        title=table.title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD,
+        title=Text(table.title), title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD,
         padding=(0, 1), collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     for number, name in enumerate(table.head):
@@ -45,13 +46,13 @@ def print_table(console: Console, table: Table) -> None:
             min_width=12 if wraps else max(len(name), *(len(row[number]) for row in table.rows), 0),
         )
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))  # never markup: a template or a failure may hold "[/INST]"
     # A narrow terminal may break lines, but no figure may lose a digit.
     needed = console.measure(shown, options=console.options.update(max_width=1000)).minimum
     wide = console if needed <= console.width else Console(width=needed, file=console.file)
     wide.print(shown)
     if table.note:
-        console.print(table.note, style="dim", highlight=False)
+        console.print(Text(table.note), style="dim")
 
 
 def print_report(run: Path) -> None:
@@ -65,7 +66,7 @@ def print_report(run: Path) -> None:
         print_table(console, trained)
     if summary.tiers:
         print_table(console, before_after(summary))
-        console.print(protocol_line(summary), style="dim", highlight=False)
+        console.print(Text(protocol_line(summary)), style="dim")
     console.print(f"report: {run / 'report' / 'report.html'}", highlight=False, soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from drp.engines.base import Reply, Request, Sampling
+from drp.engines.chat import render_chat
 from drp.engines.decoding import decode
 from drp.engines.identity import model_identity
 from drp.engines.slots import SlotDecoder, fits
@@ -128,7 +129,7 @@ class TransformersEngine:
 
     def _render(self, request: Request) -> tuple[list[int], bool]:
         messages = [m.model_dump() for m in request.messages]
-        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        text = render_chat(self.tokenizer, messages)
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids, text.rstrip().endswith(OPEN)
 

@@ -13,19 +13,27 @@ from drp.recipe.settings import Recipe
 
 
 def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and apply ``key.sub=value`` overrides, whose values are YAML.
+    """Read a recipe, or that of a run folder, and apply ``key.sub=value`` overrides, whose values are YAML.
 
     Raises:
         RecipeError: The file or an override is malformed, or names an unknown field.
     """
     data: dict[str, Any] = {}
+    if path is not None and path.is_dir():
+        path = path / "recipe.json"
+        if not path.exists():
+            raise RecipeError(
+                f"{path.parent} is a folder without a recipe.json: name a recipe, or a run folder"
+            )
     if path is not None:
         if not path.exists():
             raise RecipeError(f"no such recipe: {path}")
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} is not YAML in UTF-8: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise RecipeError(f"{path} is not YAML in UTF-8: {str(error)[:500]}") from error
+        except OSError as error:
+            raise RecipeError(f"cannot read {path}: {error.strerror}") from error
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
         data = cast("dict[str, Any]", loaded or {})

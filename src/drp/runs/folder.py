@@ -99,16 +99,25 @@ class StageFolder:
         """Return the ids on record."""
         return {line.id for line in read_records(self.records_path, _Line)}
 
-    def commonest_failure(self) -> str | None:
-        """Return what most of the items that will be tried again failed on, and where that is written."""
+    def unfinished(self, owed: int, wanted: int) -> str:
+        """Return in one sentence how much is owed, what most of it failed on, and where that is written."""
+        said = f"{self.stage} is incomplete: {owed} of {wanted} items have no outcome yet"
         done = self.done()
         last = {failure.id: failure for failure in self.failures() if failure.id not in done}
         pending = [failure for failure in last.values() if failure.retry]
         if not pending:
-            return None
+            return said
         kind, count = Counter(failure.kind for failure in pending).most_common(1)[0]
         example = next(failure.message for failure in pending if failure.kind == kind)
-        return f"{kind} ({count} of {len(pending)}): {example.splitlines()[0][:300]}, in {self.errors_path}"
+        reason = f"{kind} ({count} of {len(pending)}): {example.splitlines()[0][:300]}"
+        return f"{said}. Mostly {reason}; see {self.errors_path}"
+
+    def pending(self) -> str | None:
+        """Return what is to be said of the items of the last command that failed and are still owed, if any."""
+        manifest = self.manifest()
+        if manifest is None or manifest.complete:
+            return None
+        return self.unfinished(manifest.counts.get("pending", 0), manifest.counts.get("wanted", 0))
 
     def journal(self) -> Journal:
         """Open the records for appending."""

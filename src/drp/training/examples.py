@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from drp.engines.chat import render_chat
 from drp.errors import TrainingError
 from drp.text.thinking import OPEN, join_thinking
 
@@ -37,7 +38,7 @@ class Example:
 
 def render_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
     """Return the text of a prompt, up to where the student starts to write."""
-    return str(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False))
+    return render_chat(tokenizer, messages)
 
 
 def render_response(prompt: str, thinking: str, answer: str) -> str:

@@ -1,0 +1,199 @@
+"""What a run folder holds for a recipe, whether it still stands, and what each stage rests on."""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from drp.benchmarks.registry import load_problems
+from drp.engines.identity import model_identity
+from drp.errors import IncompleteError, MissingExtraError, RunFolderError
+from drp.grading import VERSION as GRADER_VERSION
+from drp.methods.registry import method_of
+from drp.pruning import VERSION as CHECKS_VERSION
+from drp.recipe import Recipe, defining, defining_pruning
+from drp.records import Problem, PrunedTrace, Trace
+from drp.runs.folder import RunFolder, Settings, StageFolder
+from drp.runs.journal import write_atomically
+from drp.stages.sampling import trace_id
+from drp.teachers import VERSION as TEACHERS_VERSION
+from drp.text import UNITS_VERSION
+
+Say = Callable[[str], None]
+RECIPE = "recipe.json"
+"""The resolved recipe in a run folder."""
+
+
+def in_process() -> ModuleType:
+    """Return the engine in this process, which needs torch.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        from drp.engines import transformers_engine
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    return transformers_engine
+
+
+def pruning_settings(recipe: Recipe) -> Settings:
+    """Return what defines pruned traces, wherever the traces come from: settings, and the versions of what decides."""
+    versions = {
+        "units": UNITS_VERSION, "checks": CHECKS_VERSION, "teachers": TEACHERS_VERSION, "grader": GRADER_VERSION,
+    }  # fmt: skip
+    return {"prune": defining_pruning(recipe.prune), "versions": versions}
+
+
+def wanted_traces(problems: Sequence[Problem], samples: int) -> set[str]:
+    """Return the ids of so many traces of every problem."""
+    return {trace_id(problem, sample) for problem in problems for sample in range(samples)}
+
+
+class OnFile:
+    """The stages of a recipe's run, as they stand.
+
+    Args:
+        recipe: The recipe.
+        run: The run folder, entered.
+        say: Prints one line for people.
+        limit: At most this many problems per problem set.
+        partial: Whether to go on where a stage has items pending, without them.
+    """
+
+    def __init__(
+        self, recipe: Recipe, run: RunFolder, say: Say, limit: int | None = None, *, partial: bool = False
+    ) -> None:
+        self.method = method_of(recipe)
+        self.recipe, self.run_folder, self.say, self.limit, self.partial = recipe, run, say, limit, partial
+
+    # What each stage depends on.
+
+    def generate_settings(self, *, draws: bool = False) -> Settings:
+        """Return what defines the student's own traces; ``draws``: whether some have yet to be drawn."""
+        recipe = self.recipe
+        student = {"model": None, "dtype": self._dtype("generate", recipe.generate.engine, draws)}
+        return {
+            "student": model_identity(recipe.student.model) | defining(recipe.student) | student,
+            "prompt": defining(recipe.prompt),
+            "generate": defining(recipe.generate),
+        }
+
+    def _dtype(self, stage: str, engine: str, draws: bool) -> str:
+        """Return the number format that a stage's traces are drawn in, or were, if it has all it needs.
+
+        ``auto`` is another format on another machine, and traces of both must not mix; but what is on file
+        stands, wherever the stages after it run.
+        """
+        wanted = self.recipe.student.dtype
+        if wanted != "auto" or engine != "transformers":
+            return wanted
+        manifest = self.run_folder.stage(stage).manifest()
+        if manifest and not draws:
+            student: Any = manifest.settings.get("student") or manifest.settings
+            return str(student.get("dtype", wanted))
+        return in_process().pick_dtype(self.recipe.student.device, wanted)
+
+    def owed(self, stage: str, wanted: set[str]) -> set[str]:
+        """Return which of the wanted items of a stage have no outcome yet."""
+        folder = self.run_folder.stage(stage)
+        given_up = {failure.id for failure in folder.failures() if not failure.retry}
+        return wanted - folder.done() - given_up
+
+    def evaluation_problems(self) -> list[Problem]:
+        """Return the problems to evaluate on."""
+        return [p for s in self.recipe.evaluate.benchmarks for p in load_problems(s, self.limit)]
+
+    def prune_settings(self) -> Settings:
+        """Return what defines the pruned traces."""
+        return {"generate": self.generate_settings(), **pruning_settings(self.recipe)}
+
+    def train_settings(self, examples: str) -> Settings:
+        """Return what defines the trained model; ``examples`` is the identity of what it is trained on."""
+        own = self.method.defining(self.recipe)
+        return {
+            "student": model_identity(self.recipe.student.model),
+            "prompt": defining(self.recipe.prompt),
+            "train": defining(self.recipe.train),
+            "examples": examples,
+            **({self.method.name: own} if own is not None else {}),
+        }
+
+    def evaluate_settings(self, which: str, model: str, problems: Sequence[Problem]) -> Settings:
+        """Return what defines the evaluation of a model, the ``base`` or the ``distilled`` one."""
+        settings, stage = self.recipe.evaluate, f"evaluate/{which}"
+        draws = bool(self.owed(stage, wanted_traces(problems, settings.runs)))
+        return {
+            "model": model_identity(model),
+            "dtype": self._dtype(stage, settings.engine, draws),
+            "prompt": defining(self.recipe.prompt),
+            "evaluate": defining(self.recipe.evaluate),
+        }
+
+    # What stages read.
+
+    def training_problems(self) -> list[Problem]:
+        """Return the training problems."""
+        return [p for s in self.recipe.problems for p in load_problems(s, self.limit)]
+
+    def traces(self) -> list[Trace]:
+        """Return the traces of the recipe's problems, which stage generate must have drawn."""
+        folder = self._need("generate", self.generate_settings())
+        wanted = wanted_traces(self.training_problems(), self.recipe.generate.samples)
+        self._need_all(folder, wanted)
+        return [trace for trace in folder.records(Trace) if trace.id in wanted]
+
+    def pruned(self) -> list[PrunedTrace]:
+        """Return the pruned traces, accepted or not."""
+        folder = self._need("prune", self.prune_settings())
+        wanted = {t.id for t in self.traces()}
+        self._need_all(folder, wanted)
+        return [p for p in folder.records(PrunedTrace) if p.id in wanted]
+
+    def explored(self, name: str) -> list[Trace]:
+        """Return what stage explore drew under ``name``."""
+        wanted = {p.id for p in self.training_problems()}
+        found = self.run_folder.stage(f"explore/{name}").records(Trace)
+        return [t for t in found if t.problem_id in wanted]
+
+    def _need(self, stage: str, settings: Settings) -> StageFolder:
+        """Return the folder of an earlier stage, which must stand with the recipe's settings."""
+        changes = self.run_folder.changes(stage, settings)
+        if changes is None:
+            raise RunFolderError(
+                f"{self.run_folder.path} has no {stage} stage yet: run `drp {stage}` or `drp run` first"
+            )
+        if changes:
+            raise RunFolderError(
+                f"stage {stage} was made with other settings ({'; '.join(changes)}): "
+                f"run `drp {stage}` or `drp run` first"
+            )
+        return self.run_folder.stage(stage)
+
+    def _need_all(self, folder: StageFolder, wanted: set[str]) -> None:
+        """See to it that an earlier stage has an outcome for every wanted item."""
+        if owed := self.owed(folder.stage, wanted):
+            self._incomplete(
+                folder.unfinished(len(owed), len(wanted)), f"Run `drp {folder.stage}` with this recipe"
+            )
+
+    def finish(self, folder: StageFolder) -> None:
+        """Stop after a stage that has items pending."""
+        if said := folder.pending():
+            self._incomplete(said, "The same command tries them again")
+
+    def _incomplete(self, said: str, again: str) -> None:
+        if not self.partial:
+            raise IncompleteError(f"{said}. {again}; --partial goes on without them")
+        self.say(f"note: {said}; going on without them")
+
+    def open_stage(self, stage: str, settings: Settings) -> StageFolder:
+        """Return a stage's folder, ready to be written; records made with other settings are set aside."""
+        # Not before: a command that is refused leaves the recipe of what stands here.
+        write_atomically(self.run_folder.path / RECIPE, self.recipe.model_dump_json(indent=1) + "\n")
+        folder, changes = self.run_folder.open_stage(stage, settings)
+        if changes:
+            self.say(
+                f"{stage}: settings changed ({'; '.join(changes)}), so it runs again; "
+                "the earlier records are kept in superseded/"
+            )
+        return folder
