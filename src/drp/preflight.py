@@ -15,7 +15,7 @@ from typing import Literal
 import openai
 
 from drp.benchmarks.registry import ProblemSet, load_problems
-from drp.engines.chat import render_chat
+from drp.engines.encoding import render_prompt
 from drp.engines.identity import resolve_model
 from drp.errors import DataError, DrpError, MissingExtraError, PreflightError, RunFolderError
 from drp.methods.registry import method_of
@@ -191,7 +191,7 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
         )
         return
     try:
-        render_chat(
+        render_prompt(
             load_tokenizer(path), [m.model_dump() for m in prompt_messages(recipe.prompt, "1 + 1 = ?")]
         )
     except DrpError as error:

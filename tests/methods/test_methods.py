@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from drp.benchmarks.mini_world import TIERS, expression, load, parse, stream
 from drp.cli.app import app
+from drp.engines.encoding import render_prompt
 from drp.errors import DataError, TrainingError
 from drp.methods.registry import method_of
 from drp.pruning.apply import apply_script
@@ -21,8 +22,7 @@ from drp.recipe import load_recipe
 from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
-from drp.training.examples import render_prompt
-from drp.training.sft import interpolate
+from drp.training.saving import interpolate
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -185,7 +185,7 @@ def test_the_strength_of_an_adapter_moves_the_weights_in_proportion(
     from peft import LoraConfig, get_peft_model
 
     from drp.engines.transformers_engine import load_model, load_tokenizer
-    from drp.training.sft import merge
+    from drp.training.saving import merge
 
     tuned: Any = get_peft_model(
         load_model(student_path, "cpu", "float32"),

@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from drp.engines.encoding import render_prompt
 from drp.errors import TrainingError
-from drp.training.examples import Example, build_example, render_prompt, render_response, within_limit
+from drp.training.examples import Example, build_example, render_response, within_limit
 from drp.training.learnability import mean_nll
 from drp.training.settings import TrainSettings
 from drp.training.sft import fine_tune

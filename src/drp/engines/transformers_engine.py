@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from drp.engines.base import Reply, Request, Sampling
-from drp.engines.chat import render_chat
 from drp.engines.decoding import decode
+from drp.engines.encoding import encode, render_prompt
 from drp.engines.identity import model_identity
 from drp.engines.slots import SlotDecoder, fits
 from drp.errors import EngineError
@@ -96,6 +96,22 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
     return placed.to(where).eval()
 
 
+def stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Return the ids that end a completion: those of the generation config, and the tokenizer's end token.
+
+    Raises:
+        EngineError: There is none.
+    """
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    stops = configured if isinstance(configured, list) else [configured]
+    found = sorted({int(s) for s in [*stops, tokenizer.eos_token_id] if s is not None})
+    if not found:
+        raise EngineError(
+            f"{model.name_or_path} names no end token; set eos_token_id in its generation_config.json"
+        )
+    return found
+
+
 class TransformersEngine:
     """Runs requests in batches of similar prompt length, each row with its own seed.
 
@@ -107,11 +123,7 @@ class TransformersEngine:
         self.path, self.batch_size = path, batch_size
         self.tokenizer = load_tokenizer(path)
         self.model = load_model(path, device, dtype)
-        configured = getattr(self.model.generation_config, "eos_token_id", None)
-        stops = configured if isinstance(configured, list) else [configured]
-        self.stop_ids = sorted({s for s in [*stops, self.tokenizer.eos_token_id] if s is not None})
-        if not self.stop_ids:
-            raise EngineError(f"{path} names no end token; set eos_token_id in its generation_config.json")
+        self.stop_ids = stop_ids(self.model, self.tokenizer)
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 0)
         self._slots = SlotDecoder(self.model, self.stop_ids, batch_size) if fits(self.model) else None
         refilled = self._slots is not None and self.model.device.type == "cuda"
@@ -128,10 +140,8 @@ class TransformersEngine:
         return model_identity(self.path)
 
     def _render(self, request: Request) -> tuple[list[int], bool]:
-        messages = [m.model_dump() for m in request.messages]
-        text = render_chat(self.tokenizer, messages)
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids, text.rstrip().endswith(OPEN)
+        text = render_prompt(self.tokenizer, [m.model_dump() for m in request.messages])
+        return encode(self.tokenizer, text), text.rstrip().endswith(OPEN)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Group by sampling and prompt length, longest first, so that memory trouble shows early."""

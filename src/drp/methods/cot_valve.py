@@ -15,7 +15,7 @@ from drp.records import Target, Trace
 
 
 def _between(recipe: Recipe, share: float, folder: Path) -> str:
-    from drp.training.sft import interpolate
+    from drp.training.saving import interpolate
 
     shutil.rmtree(folder, ignore_errors=True)
     student, short = resolve_model(recipe.student.model), resolve_model(recipe.valve.short_model or "")

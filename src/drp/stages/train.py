@@ -1,5 +1,6 @@
 """Stage train: examples from accepted pruned traces, LoRA fine-tuning, adapter and merged model."""
 
+import gc
 import json
 import random
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drp.engines.identity import resolve_model
-from drp.errors import MissingExtraError, TrainingError
+from drp.errors import DrpError, MissingExtraError, TrainingError
 from drp.grading.grader import Grader
 from drp.recipe import Recipe
 from drp.records import Failure, Keyed, Problem, Record, Target, content_id
@@ -108,7 +109,8 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     if manifest and manifest.complete and (folder.path / "adapter").exists():
         progress.begin("train", manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
         again = _merged_again(recipe, folder)
-        progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples{again}")
+        said = _learnability_on_file(recipe, folder, chosen)
+        progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples{again}{said}")
         return model_folder
     try:
         from drp.engines.transformers_engine import load_tokenizer
@@ -152,11 +154,14 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         rest = _of(examples, phases[-1]) if phases else []
         fine_tune(path, rest, settings, folder.path, adapter=adapter, **how)
     write_atomically(folder.path / MERGED, json.dumps({"strength": settings.strength}) + "\n")
-    _measure_learnability(recipe, folder, tokenizer, chosen)
     counts = {"examples": len(examples), "over_length": longer, "steps": last["steps"]}
-    folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
-    note = f"{len(examples)} examples, {last['steps']} steps, {time.monotonic() - started:.0f} s"
-    progress.end(note + (f"; {longer} over {settings.max_length} tokens left out" if longer else ""))
+    trained = time.monotonic()
+    folder.update(complete=True, counts=counts, seconds=trained - started)
+    note = f"{len(examples)} examples, {last['steps']} steps, {trained - started:.0f} s"
+    note += f"; {longer} over {settings.max_length} tokens left out" if longer else ""
+    said = _learnability_on_file(recipe, folder, chosen)
+    folder.update(complete=True, counts=counts, seconds=time.monotonic() - trained)
+    progress.end(note + said)
     return model_folder
 
 
@@ -198,7 +203,7 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
         raise TrainingError(f"{out} exists already; name another folder with --out")
     try:
         from drp.engines.transformers_engine import load_tokenizer
-        from drp.training.sft import merge
+        from drp.training.saving import merge
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
     half = out.with_name(out.name + ".tmp")
@@ -241,8 +246,8 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
         progress.end(f"already trained on {manifest.counts.get('problems', 0)} problems")
         return model_folder
     try:
+        from drp.engines.encoding import render_prompt
         from drp.engines.transformers_engine import load_tokenizer
-        from drp.training.examples import render_prompt
         from drp.training.practice import Task
         from drp.training.rl import reinforce, resumed_step
     except ImportError as error:
@@ -283,15 +288,40 @@ def _forget_after(folder: StageFolder, step: int, kind: type[TrainStep] = TrainS
     write_atomically(folder.records_path, "".join(r.model_dump_json() + "\n" for r in kept))
 
 
-def _measure_learnability(
-    recipe: Recipe, folder: StageFolder, tokenizer: Any, chosen: Sequence[Target]
-) -> None:
-    from drp.engines.transformers_engine import load_model
+def _learnability_on_file(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target]) -> str:
+    """Measure learnability unless it is on file; return what to say if it cannot be measured.
+
+    The model is trained by then, and a figure about its training set is no reason to lose it.
+    """
+    if (folder.path / "learnability.json").exists() or not chosen:
+        return ""
+    others = [f for f in folder.failures() if f.id != "learnability"]
+    try:
+        _measure_learnability(recipe, folder, chosen)
+    except (DrpError, ImportError, RuntimeError, MemoryError, OSError, ValueError) as error:
+        message = f"{type(error).__name__}: {str(error)[:300]}"
+        others.append(
+            Failure(id="learnability", stage="train", kind="learnability", message=message, retry=True)
+        )
+    write_atomically(folder.errors_path, "".join(f.model_dump_json() + "\n" for f in others))
+    if (folder.path / "learnability.json").exists():
+        return ""
+    return (
+        f"; learnability could not be measured ({others[-1].message.splitlines()[0][:120]}); the model is not "
+        "concerned, and the same command tries again"
+    )
+
+
+def _measure_learnability(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target]) -> None:
+    from drp.engines.transformers_engine import load_model, load_tokenizer
     from drp.training.learnability import mean_nll
 
+    gc.collect()  # what trained the student lies in cycles and would hold its memory
+    path = resolve_model(recipe.student.model)
+    tokenizer = load_tokenizer(path)
     few = random.Random(0).sample(list(chosen), min(LEARNABILITY_SAMPLE, len(chosen)))
     own, pruned = _examples(recipe, tokenizer, few, original=True), _examples(recipe, tokenizer, few)
-    model = load_model(resolve_model(recipe.student.model), recipe.student.device, recipe.student.dtype)
+    model = load_model(path, recipe.student.device, recipe.student.dtype)
 
     def tokens(examples: "list[Example]") -> float:
         return sum(len(e.input_ids) - e.prompt_length for e in examples) / len(examples)

@@ -2,14 +2,15 @@
 
 R1-style templates cut the thinking out of assistant turns, so rendering a whole conversation
 through them would train on answers alone. Here the template renders the prompt, with its pre-filled
-opening tag if it has one, and the response is appended as text.
+opening tag if it has one, and the response is appended as text. The tags around the thinking and the stop token are
+the only control tokens of a response: any that a trace spells out is encoded letter by letter, as text.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drp.engines.chat import render_chat
+from drp.engines.encoding import encode, render_prompt, shield
 from drp.errors import TrainingError
 from drp.text.thinking import OPEN, join_thinking
 
@@ -36,11 +37,6 @@ class Example:
         return [-100] * self.prompt_length + self.input_ids[self.prompt_length :]
 
 
-def render_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
-    """Return the text of a prompt, up to where the student starts to write."""
-    return render_chat(tokenizer, messages)
-
-
 def render_response(prompt: str, thinking: str, answer: str) -> str:
     """Return the response text without the stop token; never doubles the opening tag."""
     body = join_thinking(thinking, answer)
@@ -63,10 +59,9 @@ def build_example(
     if stop is None:
         raise TrainingError("the student's tokenizer has no eos_token; set one in its tokenizer_config.json")
     prompt = render_prompt(tokenizer, messages)
-    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    response = render_response(prompt, thinking, answer)
-    response_ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-    return Example(id_, [*prompt_ids, *response_ids, stop], len(prompt_ids))
+    prompt_ids = encode(tokenizer, prompt)
+    response = render_response(prompt, shield(tokenizer, thinking), shield(tokenizer, answer))
+    return Example(id_, [*prompt_ids, *encode(tokenizer, response), stop], len(prompt_ids))
 
 
 def within_limit(examples: Sequence[Example], max_length: int) -> tuple[list[Example], list[Example]]:

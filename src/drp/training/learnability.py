@@ -1,51 +1,118 @@
-"""Learnability: how natural a target is to the untrained student, as NLL per token."""
+"""Learnability: how natural a target is to the untrained student, as NLL per token.
+
+Logits are the largest thing in such a measurement: a trace of 12,000 tokens has 1.8 billion of them over a vocabulary
+of 152,000. So the layers below run once, and the model's own head sees the positions of the responses a part at a time.
+"""
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from drp.training.examples import Example
 
+TOKENS = 8192
+"""Most tokens of one pass, padding included; a longer text goes alone."""
+LOGITS = 1 << 25
+"""Most logits at a time: 128 MiB in float32."""
+
 
 @torch.inference_mode()
-def summed_nll(
-    model: PreTrainedModel, examples: Sequence[Example], batch_size: int = 16
-) -> list[tuple[float, int]]:
+def summed_nll(model: PreTrainedModel, examples: Sequence[Example]) -> list[tuple[float, int]]:
     """Return for each example the summed negative log-likelihood, in nats, and the number of response tokens."""
     found: list[tuple[float, int]] = [(0.0, 0)] * len(examples)
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        width = max(len(examples[i].input_ids) for i in rows)
-        ids = torch.zeros((len(rows), width), dtype=torch.long)
-        labels = torch.full((len(rows), width), -100)
-        mask = torch.zeros_like(ids)
-        for row, index in enumerate(rows):
-            size = len(examples[index].input_ids)
-            ids[row, :size] = torch.tensor(examples[index].input_ids)
-            labels[row, :size] = torch.tensor(examples[index].labels)
-            mask[row, :size] = 1
-        output = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
-        targets = labels[:, 1:].to(model.device)
-        losses = torch.nn.functional.cross_entropy(
-            output.logits[:, :-1].float().transpose(1, 2), targets, ignore_index=-100, reduction="none"
+    for rows in _batches(examples):
+        spans = [_scored(examples[i]) for i in rows]
+        targets = torch.cat(
+            [torch.tensor(examples[i].input_ids[a:b]) for i, (a, b) in zip(rows, spans, strict=True)]
         )
-        sums, counts = losses.sum(1).tolist(), (targets != -100).sum(1).tolist()
-        for row, index in enumerate(rows):
-            found[index] = (float(sums[row]), int(counts[row]))
+        losses = torch.cat([*_losses(model, [examples[i].input_ids for i in rows], spans, targets)])
+        parts = losses.split([end - start for start, end in spans])
+        for index, part in zip(rows, parts, strict=True):
+            found[index] = (float(part.sum()), len(part))
     return found
 
 
-def mean_nll(model: PreTrainedModel, examples: Sequence[Example], batch_size: int = 16) -> float:
+def mean_nll(model: PreTrainedModel, examples: Sequence[Example]) -> float:
     """Return the mean negative log-likelihood per response token, in nats, over all examples.
 
     The paper's central claim made into a number: a target far from what the student would write
     itself has a high NLL and is hard to learn without forgetting.
     """
-    found = summed_nll(model, examples, batch_size)
+    found = summed_nll(model, examples)
     return sum(total for total, _ in found) / max(1, sum(tokens for _, tokens in found))
+
+
+def _scored(example: Example) -> tuple[int, int]:
+    """Return from where to where an example is scored; nothing comes before the very first token to predict it."""
+    return max(1, example.prompt_length), max(1, len(example.input_ids))
+
+
+def _batches(examples: Sequence[Example]) -> Iterator[list[int]]:
+    """Yield indices of examples of similar length, at most ``TOKENS`` of them with their padding."""
+    batch: list[int] = []
+    for index in sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids)):
+        if batch and (len(batch) + 1) * len(examples[index].input_ids) > TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _losses(
+    model: Any, rows: Sequence[list[int]], spans: Sequence[tuple[int, int]], targets: Tensor
+) -> Iterator[Tensor]:
+    """Yield the NLL of all scored tokens, row after row, so many at a time as their logits have room."""
+    # Padding stands on the right, where causal layers never look from a real token, so no mask is needed.
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(
+        model.device
+    )
+    size = max(1, LOGITS // int(model.config.get_text_config().vocab_size))
+    output = None if model.base_model is model else model.base_model(input_ids=ids, use_cache=False)
+    if output is None or _logits(model, output, output.last_hidden_state[0, :1]) is None:
+        for row, (start, end), wanted in zip(
+            ids, spans, targets.split([b - a for a, b in spans]), strict=True
+        ):
+            logits = model(input_ids=row[None, :end]).logits[0, start - 1 : end - 1]
+            yield from (_nll(*part) for part in zip(logits.split(size), wanted.split(size), strict=True))
+        return
+    states = torch.cat([h[a - 1 : b - 1] for h, (a, b) in zip(output.last_hidden_state, spans, strict=True)])
+    for part, wanted in zip(states.split(size), targets.split(size), strict=True):
+        yield _nll(_logits(model, output, part), wanted)
+
+
+def _nll(logits: Any, targets: Tensor) -> Tensor:
+    return cross_entropy(logits.float(), targets.to(logits.device), reduction="none").cpu()
+
+
+def _logits(model: Any, output: Any, states: Tensor) -> Tensor | None:
+    """Return what the model makes of states of its last layer, scaling and capping of logits included.
+
+    For that, its body stands aside for one call and returns the states. A few models call the parts of their body
+    instead of the body; for those there is ``None``.
+    """
+    body, called = model.base_model, list[bool]()
+
+    def stand_in(*_: object, **__: object) -> Any:
+        called.append(True)
+        return type(output)(last_hidden_state=states[None])
+
+    before = vars(body).get("forward")
+    body.forward = stand_in
+    try:
+        blank = torch.zeros((1, len(states)), dtype=torch.long, device=states.device)
+        logits = model(input_ids=blank).logits[0]
+    finally:
+        if before is None:
+            del body.forward
+        else:
+            body.forward = before
+    return logits if called else None

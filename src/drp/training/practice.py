@@ -17,10 +17,13 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from drp.engines.base import request_seed
+from drp.engines.encoding import encode
 from drp.engines.slots import SlotDecoder, fits
+from drp.engines.transformers_engine import stop_ids
 from drp.errors import TrainingError
 from drp.runs.journal import write_atomically
 from drp.text.thinking import split_thinking
+from drp.training.guard import all_finite
 from drp.training.settings import RlSettings
 
 BEST, STATE = "best.safetensors", "practice.json"
@@ -34,7 +37,7 @@ class Task:
     """One problem to practise on."""
 
     prompt: str
-    """As rendered by the chat template."""
+    """As rendered by the chat template, its messages shielded (``drp.engines.encoding``)."""
     gold: str
 
 
@@ -57,6 +60,8 @@ class Practice:
         self.device = device
         self.limit = settings.limits[0]
         self.decoder: SlotDecoder | None = None
+        self.stops: list[int] = []
+        """What ends a completion; the model says it when it first completes something."""
         self.opened: bool = False
         self.calls = self.sampled = 0
 
@@ -67,7 +72,8 @@ class Practice:
             if not fits(inner):
                 raise TrainingError("reinforcement needs a model with plain full attention in every layer")
             slots = min(512, self.settings.prompts * self.settings.generations)
-            self.decoder = SlotDecoder(inner, [self.tokenizer.eos_token_id], slots)
+            self.stops = stop_ids(inner, self.tokenizer)
+            self.decoder = SlotDecoder(inner, self.stops, slots)
         self.calls += 1
         seeds = [request_seed("rl", self.seed, self.calls, i) for i in range(len(prompts))]
         training = inner.training
@@ -90,7 +96,7 @@ class Practice:
 
     def rollout(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
         """Complete a step's prompts, as TRL asks for it: each prompt stands there once a generation."""
-        ids = [self.tokenizer(p, add_special_tokens=False)["input_ids"] for p in prompts]
+        ids = [encode(self.tokenizer, p) for p in prompts]
         model = trainer.accelerator.unwrap_model(trainer.model)
         return {
             "prompt_ids": ids,
@@ -100,7 +106,7 @@ class Practice:
 
     def right_at(self, ids: list[int], gold: str) -> bool:
         """Return whether a completion ended in time with the right answer."""
-        if not ids or ids[-1] != self.tokenizer.eos_token_id:
+        if not ids or ids[-1] not in self.stops:
             return False
         text = self.tokenizer.decode(ids[:-1], skip_special_tokens=False)
         _, answer, closed = split_thinking(text, opened=self.opened)
@@ -116,7 +122,7 @@ class Practice:
 
     def look(self, model: Any, tasks: Sequence[Task], step: int) -> Look:
         """Measure a checkpoint."""
-        ids = [self.tokenizer(t.prompt, add_special_tokens=False)["input_ids"] for t in tasks]
+        ids = [encode(self.tokenizer, t.prompt) for t in tasks]
         found = self.complete(model, ids, 0.6)
         right = [self.right_at(c, t.gold) for c, t in zip(found, tasks, strict=True)]
         return Look(step, sum(right) / len(tasks), sum(map(len, found)) / len(tasks))
@@ -160,13 +166,12 @@ class Watch(TrainerCallback):
             self.consider(fields["model"], step)
 
     def on_pre_optimizer_step(self, *_: Any, **fields: Any) -> None:
-        """Leave a step out whose gradient is no number, rather than lose the model to it; it happens on GPUs.
+        """Leave a step out whose gradient is no number, rather than lose the model to it.
 
         Raises:
             TrainingError: It is the fifth in a row.
         """
-        gradients = [p.grad for p in fields["model"].parameters() if p.grad is not None]
-        if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+        if all_finite(p.grad for p in fields["model"].parameters() if p.grad is not None):
             self.left_out = 0
             return
         self.left_out += 1

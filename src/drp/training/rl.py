@@ -27,9 +27,29 @@ from drp.engines.transformers_engine import load_model, load_tokenizer, pick_dev
 from drp.errors import TrainingError
 from drp.runs.journal import write_atomically
 from drp.text.thinking import OPEN
+from drp.training.device import on_one_device
 from drp.training.practice import STATE, Practice, Right, Task, Watch, looking_every
+from drp.training.saving import save_model, save_student, stored_dtype
 from drp.training.settings import RlSettings, TrainSettings
-from drp.training.sft import Listener, last_checkpoint, save_student, stored_dtype
+from drp.training.sft import Listener, last_checkpoint
+
+
+class Reinforcer(GRPOTrainer):
+    """GRPO whose log probabilities are 0 at padding, under the model and under the reference alike.
+
+    The loss holds ``exp(reference - model)`` for every position and is masked afterwards. At padding the difference of
+    two sharp models may be beyond what the exponential can hold, and infinity times the mask's nothing is no number,
+    in the loss and in every gradient. TRL before 1.15 returns what the models think of padding; later ones return 0.
+    """
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *more: Any, **fields: Any
+    ) -> Any:
+        found = super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, *more, **fields
+        )
+        logps, *rest = found
+        return (logps.masked_fill(attention_mask[:, -logits_to_keep:] == 0, 0.0), *rest)
 
 
 def resumed_step(out: Path, settings: RlSettings) -> int:
@@ -115,10 +135,11 @@ def _round(
     adapter = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    trainer = GRPOTrainer(
+    config = _config(settings, lora, out / "checkpoints", practice.limit, model.device)
+    trainer = Reinforcer(
         model=model,
         reward_funcs=practice.reward,
-        args=_config(settings, lora, out / "checkpoints", practice.limit, model.device),
+        args=on_one_device(config, model.device),
         train_dataset=Dataset.from_list([{"prompt": t.prompt, "gold": t.gold} for t in tasks]),
         processing_class=tokenizer,
         peft_config=adapter if settings.lora else None,
@@ -134,11 +155,10 @@ def _round(
     tuned: Any = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora:
         set_peft_model_state_dict(tuned, watch.weights)
-        save_student(tuned, tokenizer, path, out)
+        save_student(tuned, tokenizer, path, out, "reinforced (GRPO) on problems, with a limit on length")
     else:
         tuned.load_state_dict(watch.weights)
-        tuned.to(stored_dtype(path)).save_pretrained(out / "model.tmp")
-        tokenizer.save_pretrained(out / "model.tmp")
+        save_model(tuned.to(stored_dtype(path)), tokenizer, out / "model.tmp")
         (out / "model.tmp").rename(out / "model")
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     practice.decoder = None

@@ -1,10 +1,9 @@
-"""Fine-tuning a LoRA adapter on targets, by TRL and PEFT: likelihood or preference; adapter and merged model are saved."""
+"""Fine-tuning a LoRA adapter on targets, by TRL and PEFT: likelihood or preference."""
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,16 +12,23 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from drp.engines.transformers_engine import load_tokenizer, pick_device
 from drp.errors import TrainingError
+from drp.training.device import on_one_device
 from drp.training.examples import Example
+from drp.training.guard import Guard
+from drp.training.saving import save_student
 from drp.training.settings import TrainSettings
 
+HOW = {
+    "sft": "fine-tuned on traces by their likelihood",
+    "preference": "fine-tuned by preference (DPO) of traces over the student's own",
+}
+"""Each objective in words, for the card of an adapter."""
 Listener = Callable[[int, int, dict[str, float]], None]
 """Told about every logged step: step, total steps, figures."""
 
@@ -71,6 +77,7 @@ def _common(settings: TrainSettings, work: Path, device: torch.device) -> dict[s
         "seed": settings.seed,
         "data_seed": settings.seed,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is no number must show
         "save_strategy": "steps",
         "save_steps": settings.save_steps,
         "save_total_limit": 1,
@@ -83,11 +90,11 @@ def _common(settings: TrainSettings, work: Path, device: torch.device) -> dict[s
 
 def _trainer(
     model: Any, tokenizer: Any, examples: Sequence[Example], settings: TrainSettings, work: Path,
-    device: torch.device, adapter: LoraConfig | None, log: TrainerCallback,
+    device: torch.device, adapter: LoraConfig | None, callbacks: Sequence[TrainerCallback],
 ) -> SFTTrainer | DPOTrainer:  # fmt: skip
     common = _common(settings, work, device)
     shared: dict[str, Any] = {
-        "model": model, "processing_class": tokenizer, "peft_config": adapter, "callbacks": [log],
+        "model": model, "processing_class": tokenizer, "peft_config": adapter, "callbacks": list(callbacks),
     }  # fmt: skip
     if settings.objective == "preference":
         pairs = [
@@ -97,16 +104,22 @@ def _trainer(
         ]  # fmt: skip
         weights = [1.0, settings.sft_weight]
         return _Preference(
-            args=DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common),
+            args=on_one_device(
+                DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common),
+                device,
+            ),
             train_dataset=Dataset.from_list(pairs),
             **shared,
         )
     return SFTTrainer(
-        args=SFTConfig(
-            packing=False,
-            train_sampling_strategy="group_by_length",
-            dataset_kwargs={"skip_prepare_dataset": True},
-            **common,
+        args=on_one_device(
+            SFTConfig(
+                packing=False,
+                train_sampling_strategy="group_by_length",
+                dataset_kwargs={"skip_prepare_dataset": True},
+                **common,
+            ),
+            device,
         ),
         train_dataset=Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples]),
         **shared,
@@ -143,8 +156,8 @@ def fine_tune(
 ) -> None:
     """Fine-tune a student on examples; leaves ``adapter/`` and ``model/`` under ``out``.
 
-    Continues from the last checkpoint under ``out`` if an earlier call was interrupted. The merged
-    model keeps the dtype of the student's own weights on file.
+    Continues from the last checkpoint under ``out`` if an earlier call was interrupted; one that ended by itself
+    because something was no number leaves none. The merged model keeps the dtype of the student's own weights on file.
 
     Args:
         model_path: The student.
@@ -157,7 +170,7 @@ def fine_tune(
         listen: Told about every step.
 
     Raises:
-        TrainingError: There is nothing to train on, or the loss is not a number.
+        TrainingError: There is nothing to train on, or a loss, gradient or weight is not a finite number.
     """
     if not examples:
         raise TrainingError("no training example is left; see errors.jsonl of the train and prune stages")
@@ -178,70 +191,16 @@ def fine_tune(
         task_type="CAUSAL_LM",
     )
     tuned: Any = PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model
+    callbacks = [Guard(settings.learning_rate), _Log(listen)]
     trainer = _trainer(
-        tuned, tokenizer, examples, settings, work, where, None if adapter else lora, _Log(listen)
+        tuned, tokenizer, examples, settings, work, where, None if adapter else lora, callbacks
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint, _ = last_checkpoint(out)
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not torch.isfinite(torch.tensor(result.training_loss)):
-        raise TrainingError("the training loss is not a number; lower the learning rate")
-    save_student(trainer.model, tokenizer, model_path, out, settings.strength)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        save_student(trainer.model, tokenizer, model_path, out, HOW[settings.objective], settings.strength)
+    except TrainingError:
+        shutil.rmtree(work, ignore_errors=True)  # what led there must not be gone on with
+        raise
     shutil.rmtree(work)
-
-
-def save_student(tuned: Any, tokenizer: Any, model_path: str, out: Path, strength: float = 1.0) -> None:
-    """Save the adapter of a tuned model and the merged model, each complete or not at all."""
-    for name in ("adapter", "model"):
-        shutil.rmtree(out / f"{name}.tmp", ignore_errors=True)
-        shutil.rmtree(out / name, ignore_errors=True)
-    tuned.save_pretrained(out / "adapter.tmp")
-    tokenizer.save_pretrained(out / "adapter.tmp")
-    adapter_config = out / "adapter.tmp" / "adapter_config.json"
-    config = json.loads(adapter_config.read_text())
-    config["base_model_name_or_path"] = model_path
-    adapter_config.write_text(json.dumps(config, indent=1) + "\n")
-    merge(model_path, out / "adapter.tmp", strength, tokenizer, out / "model.tmp")
-    (out / "adapter.tmp").rename(out / "adapter")
-    (out / "model.tmp").rename(out / "model")
-
-
-def stored_dtype(model_path: str) -> torch.dtype:
-    """Return the number format of a model's weights on file."""
-    return AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
-
-
-def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: Path) -> None:
-    """Save a model with an adapter merged into it at ``strength`` times its scale.
-
-    Merged in float32, from the adapter as saved, so that both say the same; kept in the dtype of the model on file.
-    """
-    logging.disable_progress_bar()
-    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    tuned: Any = PeftModel.from_pretrained(base, str(adapter))
-    for module in tuned.modules():
-        if isinstance(module, LoraLayer) and strength != 1.0:
-            module.scaling = {name: strength * scale for name, scale in module.scaling.items()}
-    tuned.merge_and_unload().to(stored_dtype(model_path)).save_pretrained(out)
-    tokenizer.save_pretrained(out)
-
-
-def interpolate(first: str, second: str, share: float, out: Path) -> None:
-    """Save the model that lies ``share`` of the way from one model to a sibling with the same weights.
-
-    Raises:
-        TrainingError: The two do not have the same weights.
-    """
-    logging.disable_progress_bar()
-    one: Any = AutoModelForCausalLM.from_pretrained(first, dtype=torch.float32)
-    weights = dict(one.named_parameters())
-    other = dict(AutoModelForCausalLM.from_pretrained(second, dtype=torch.float32).named_parameters())
-    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in other.items()}:
-        raise TrainingError(
-            f"{first} and {second} do not have the same weights, so nothing lies between them"
-        )
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.lerp_(other[name], share)
-    one.to(stored_dtype(first)).save_pretrained(out)
-    load_tokenizer(first).save_pretrained(out)

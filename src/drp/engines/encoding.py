@@ -1,0 +1,77 @@
+"""From text to token ids without letting the text speak for the tokenizer.
+
+A question or a trace may hold the letters of a control token, such as ``<|im_end|>``. Taken for the token itself it
+would end a turn that has not ended. So texts are *shielded* before they enter a template: after the first letter of
+every control token stands a mark, and ``encode`` tokenises what lies between marks apart, so that no control token is
+recognised there. A text without control tokens has no marks and gives the ids that it always gave.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import TemplateError
+
+from drp.errors import EngineError
+from drp.text.thinking import CLOSE, OPEN
+
+MARK = "\ufdd0"
+"""Unicode sets this code point aside for use inside programs; no text may hold it."""
+_TAG = re.compile(r"[<\[].+[>\]]", re.DOTALL)
+_BARRED = re.compile(r"<[|｜].+[|｜]>", re.DOTALL)
+
+
+@lru_cache(maxsize=8)
+def _control_tokens(tokenizer: Any) -> frozenset[str]:
+    """Return the tokens that structure a conversation: the special ones, and tags of the template or with bars.
+
+    Other added tokens (runs of spaces, ``<b>``) are ordinary text to which a tokenizer gave one id.
+    """
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    found: set[str] = set(tokenizer.all_special_tokens)
+    for token in tokenizer.added_tokens_decoder.values():
+        text = str(token.content)
+        named = _TAG.fullmatch(text) and (text in template or _BARRED.fullmatch(text))
+        if token.special or named or text in (OPEN, CLOSE):
+            found.add(text)
+    return frozenset(t for t in found if len(t) > 1 and not t.isspace())
+
+
+@lru_cache(maxsize=16)
+def _first_letters(tokenizer: Any, tags: bool) -> re.Pattern[str] | None:
+    """Return what finds the first letter of every control token, of overlapping ones too."""
+    left_out = set[str]() if tags else {OPEN, CLOSE}
+    tokens = sorted(_control_tokens(tokenizer) - left_out)
+    return re.compile(f"(?=(?:{'|'.join(map(re.escape, tokens))}))(.)", re.DOTALL) if tokens else None
+
+
+def shield(tokenizer: Any, text: str, *, tags: bool = True) -> str:
+    """Return ``text`` with a mark in every control token; ``tags`` counts the tags of thinking among them."""
+    starts = _first_letters(tokenizer, tags)
+    return starts.sub(rf"\1{MARK}", text) if starts else text
+
+
+def render_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+    """Return the text of a prompt, its messages shielded, up to where the student starts to write.
+
+    Tags of thinking in a message stay: an instruction may well speak of them, and they end no turn.
+
+    Raises:
+        EngineError: The template refuses the messages, as Gemma's does a system prompt.
+    """
+    shielded = [{**m, "content": shield(tokenizer, m["content"], tags=False)} for m in messages]
+    try:
+        return str(tokenizer.apply_chat_template(shielded, add_generation_prompt=True, tokenize=False))
+    except (TemplateError, ValueError, TypeError) as error:
+        system = any(message["role"] == "system" for message in messages)
+        hint = "; if it takes no system prompt, set prompt.system=null" if system else ""
+        raise EngineError(
+            f"the student's chat template refuses the prompt's messages: {error}{hint}"
+        ) from error
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Return the ids of a text that was shielded, without any that the tokenizer would add by itself."""
+    pieces = [piece for piece in text.split(MARK) if piece]
+    return [i for piece in pieces for i in tokenizer(piece, add_special_tokens=False)["input_ids"]]
