@@ -221,6 +221,22 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_finished(tmp_path: Path)
     assert len(StageFolder(tmp_path / "generate", "generate").records(Trace)) == 30
 
 
+def test_memory_that_does_not_suffice_is_one_sentence(tmp_path: Path) -> None:
+    """Torch's own error was a traceback that named no setting."""
+    code = (
+        "import resource, drp.engines.transformers_engine\n"
+        "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (now + (100 << 20), now + (100 << 20)))\n"
+        "from drp.cli.app import main\nmain()\n"
+    )
+    command = ["generate", MINI, "problems.0.count=1000", "generate.batch_size=1000", "--out", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False,
+    )  # fmt: skip
+    refused(result, "can't allocate memory", "generate.batch_size")
+
+
 def test_a_change_in_the_middle_of_a_large_file_is_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from drp.grading import VERSION as GRADER
+from drp.records import Trace
+from drp.runs.folder import StageFolder
+
 ROOT = Path(__file__).resolve().parent.parent
 DRP = [sys.executable, "-c", "from drp.cli.app import main; main()"]
 RECIPE = str(ROOT / "recipes" / "mini.yaml")
@@ -86,6 +90,29 @@ def test_stages_out_of_order_say_what_is_missing(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "run `drp prune`" in result.stderr or "run `drp generate`" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_comparison_grades_by_one_version_and_says_when_protocols_differ(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Verdicts of two graders stood side by side, and a run on a GPU beside one on a CPU, with no word."""
+    other = tmp_path / finished.name
+    shutil.copytree(finished, other)
+    same = drp("compare", str(finished), str(other))
+    assert same.returncode == 0 and "NOT ONE PROTOCOL" not in same.stdout
+    folder = StageFolder(other / "evaluate/distilled", "evaluate/distilled")
+    wrong = [t.model_copy(update={"correct": not t.correct}) for t in folder.records(Trace)]
+    folder.records_path.write_text("".join(t.model_dump_json() + "\n" for t in wrong))
+    manifest = json.loads(folder.manifest_path.read_text())
+    manifest["settings"]["dtype"], manifest["graded_by"] = "bfloat16", GRADER - 1
+    folder.manifest_path.write_text(json.dumps(manifest))
+    said = drp("compare", str(finished), str(other))
+    assert "NOT ONE PROTOCOL" in said.stdout and "Graded here by" in " ".join(said.stdout.split())
+
+    def figures(printed: str) -> list[list[str]]:
+        return [row.split()[-4:] for row in printed.splitlines() if "mini-" in row]
+
+    assert figures(said.stdout) == figures(same.stdout) != []
 
 
 def test_compare_reads_two_runs(finished: Path) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from drp.pruning.checks import Candidate, CheckLimits, run_checks, states
 from drp.pruning.skills import SKILLS, classify, is_filler
 from drp.records import Check, Edit, EditScript
@@ -76,3 +78,47 @@ def test_skills() -> None:
     assert {classify(t) for t in ("abc", "x = 2y", "There are 4 cats.")} <= set(SKILLS)
     assert is_filler("Hmm, okay. Let me think.")
     assert not is_filler("Hmm, that gives 5 boxes.")
+
+
+@pytest.mark.parametrize(
+    ("text", "defect"),
+    [
+        ("Wait, 3 * 24 = 72. <｜end▁of▁sentence｜> So 57.", "tag <｜end▁of▁sentence｜>"),
+        ("Wait, 72. [/INST] So 57.", "tag [/INST]"),
+        ("Wait, let $x be 57.\nSo it is 57.", "unbalanced $"),
+        ("Wait, so \\frac{57}{1 is 57.", "unbalanced {"),
+        ("Wait, } so 57.", "unbalanced {"),
+        ("Wait, \\begin{align} 57.", "unbalanced \\begin{"),
+    ],
+)
+def test_control_tags_and_broken_formulas_are_defects(text: str, defect: str) -> None:
+    """R1's own stop token, a lone dollar and a lone brace would be taught as they stand."""
+    found = checks_of(rewrite(text), text)["well_formed"]
+    assert not found.passed and defect in found.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wait, she pays $72 and then $15 less, so 57.",
+        "Wait, $x = 57$, and \\{57\\} is the set, for \\$57.",
+        "Wait, $$72 - 15 = 57$$ and \\[x = \\frac{57}{1}\\] hold; $f(x)$ costs $ 57 here.",
+        "Wait, \\begin{aligned} x &= 57 \\\\[2pt] \\end{aligned}",
+    ],
+)
+def test_money_and_whole_formulas_are_no_defects(text: str) -> None:
+    assert checks_of(rewrite(text), text)["well_formed"].passed
+
+
+def test_a_defect_of_the_original_is_tolerated_once_not_again() -> None:
+    """A teacher may keep a half formula of the student's; it may not add another of the same kind."""
+    units = ["So 200} to her. ", "And 57 to him."]
+
+    def passed(thinking: str) -> bool:
+        script = EditScript(
+            units=2, edits=(Edit(first=0, last=1, action="rewrite", skills=("arithmetic",), text=thinking),)
+        )
+        candidate = Candidate("q", "57", units, "57", script, thinking, "57")
+        return {c.name: c.passed for c in run_checks(candidate, grade, CheckLimits())}["well_formed"]
+
+    assert passed("So 200}, 57.") and not passed("So 200}, 57}.")

@@ -1,6 +1,7 @@
 """The command line. Every command imports what it needs when it runs, so that help is instant."""
 
 import os
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ class _Commands(TyperGroup):
             typer.secho("stopped; the same command continues where this one left off", err=True)
             raise typer.Exit(130) from None
 
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
 
 app = typer.Typer(
     name="drp",
@@ -429,4 +432,16 @@ def main() -> None:
         app()
     except DrpError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(reason):
+            raise
+        typer.secho(
+            f"error: {reason}\nWhat was finished is on file. Lower what goes through the model at once "
+            "(generate.batch_size, evaluate.batch_size, train.device_batch, rl.device_batch) or train.max_length, and "
+            "run the same command again.",
+            fg="red",
+            err=True,
+        )
         sys.exit(1)

@@ -15,6 +15,7 @@ from rich.text import Text
 from drp.benchmarks.completions import read_completions
 from drp.engines.identity import resolve_model
 from drp.errors import RunFolderError
+from drp.grading import VERSION
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace, Usage
@@ -24,9 +25,12 @@ from drp.report.text import Table, as_csv, before_after, latex, markdown, prunin
 from drp.report.write import protocol_line, protocol_of
 from drp.runs.folder import StageFolder
 from drp.stages.estimate import Estimate
+from drp.stages.sampling import graded_again
 from drp.text.answers import final_answer
 from drp.text.thinking import join_thinking
 from drp.text.tokens import FileTokenCounter
+
+NOT_ONE = "NOT ONE PROTOCOL, or not known to be one: what differs below may be why the figures differ, too."
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -169,7 +173,12 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
         traces, manifest = folder.records(Trace), folder.manifest()
         if traces and manifest:
             runs = 1 + max(t.sample for t in traces)
-            return traces, f"{name.rpartition('/')[2]}. {protocol_of(manifest.settings, runs)}"
+            protocol = f"{name.rpartition('/')[2]}. {protocol_of(manifest.settings, runs)}"
+            if manifest.graded_by != VERSION:
+                with Grader() as grader:
+                    traces = graded_again(traces, grader)
+                protocol += " Graded here by this version; the folder's own verdicts are an earlier one's."
+            return traces, protocol
     raise RunFolderError(f"{path} has no evaluation; run `drp evaluate` on its recipe first")
 
 
@@ -206,6 +215,11 @@ def print_comparison(
         show(console, compared_figures(names[0], runs), form)
         return
     table = compared(names[0], runs)
-    notes = [table.note, *(f"{', '.join(who)}: {protocol}" for protocol, who in protocols.items())]
+    apart = {re.sub(r"^(base|distilled)\. ", "", protocol) for protocol in protocols}
+    notes = [
+        table.note,
+        *([NOT_ONE] if len(apart) > 1 else []),
+        *(f"{', '.join(who)}: {protocol}" for protocol, who in protocols.items()),
+    ]
     show(console, replace(table, note="\n".join(notes)), form)
     show(console, tested(names[0], runs, margin), form)

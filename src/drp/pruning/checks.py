@@ -1,6 +1,7 @@
 """Checks: the properties a pruned trace must have, each named, each with the figures behind it."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -88,27 +89,54 @@ def _answer_kept(c: Candidate, grade: Grader) -> Check:
     )
 
 
-_PAIRS = ((r"\\\[", r"\\\]"), (r"\\\(", r"\\\)"), (r"\\begin\{", r"\\end\{"))
-_TAG = re.compile(r"</?think>|<\|[^|<>]{1,40}\|>")
+_PAIRS = ((r"\[", r"\]"), (r"\(", r"\)"))
+_ENVIRONMENT = re.compile(r"\\(begin|end)\{")
+_TAG = re.compile(
+    r"</?think>|<[|｜][^|｜<>\n]{1,40}[|｜]>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|</?tool_(?:call|response)>"
+)
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_DISPLAY = re.compile(r"\$\$")
+_INLINE = re.compile(r"\$(?=[^\s$])[^$\n]{0,300}?(?<=\S)\$(?!\d)|\$ ?\d")
+"""A formula between single dollars, or money, which stands alone by right."""
 
 
-def _defects(text: str) -> list[str]:
-    found = [f"tag {match.group()}" for match in _TAG.finditer(text)]
+def _unmatched(text: str, opening: str, closing: str) -> int:
+    """Return how many of the brackets in ``text`` have no partner; one scan."""
+    open_, lone = 0, 0
+    for match in re.finditer(f"({re.escape(opening)})|{re.escape(closing)}", text):
+        if match[1]:
+            open_ += 1
+        elif open_:
+            open_ -= 1
+        else:
+            lone += 1
+    return open_ + lone
+
+
+def _defects(text: str) -> Counter[str]:
+    """Count what is wrong with the form of a text, by what it is."""
+    found = Counter(f"tag {match.group()}" for match in _TAG.finditer(text))
+    lines = text.replace("\\\\", "")  # a line break in LaTeX may stand before a bracket: \\[2pt]
     for opening, closing in _PAIRS:
-        if len(re.findall(opening, text)) != len(re.findall(closing, text)):
-            found.append(f"unbalanced {opening}".replace("\\\\", "\\"))
-    if text.count("```") % 2:
-        found.append("unclosed code block")
-    if len(re.findall(r"\$\$", text)) % 2:
-        found.append("unbalanced $$")
-    return found
+        found[f"unbalanced {opening}"] = _unmatched(lines, opening, closing)
+    sides = Counter(match[1] for match in _ENVIRONMENT.finditer(lines))
+    found[r"unbalanced \begin{"] = abs(sides["begin"] - sides["end"])
+    found["unclosed code block"] = text.count("```") % 2
+    plain = _ESCAPED.sub("", text)
+    found["unbalanced {"] = _unmatched(plain, "{", "}")
+    found["unbalanced $$"] = len(_DISPLAY.findall(plain)) % 2
+    found["unbalanced $"] = _INLINE.sub("", _DISPLAY.sub("", plain)).count("$")
+    return +found
 
 
 def _well_formed(c: Candidate) -> Check:
-    tolerated = set(_defects(c.original))
-    found = [d for d in _defects(c.thinking) if d not in tolerated or d.startswith("tag")]
+    """Refuse tags, empty texts, and defects of form that the original does not have as often."""
+    added = _defects(c.thinking) - Counter(
+        {name: n for name, n in _defects(c.original).items() if not name.startswith("tag ")}
+    )
+    found = [f"{name} ({n} times)" if n > 1 else name for name, n in added.items()]
     found += [f"{name} is empty" for name in ("thinking", "answer") if not getattr(c, name).strip()]
-    found += [f"{d} in the answer" for d in _defects(c.answer) if d.startswith("tag")]
+    found += [f"{name} in the answer" for name in _defects(c.answer) if name.startswith("tag ")]
     return Check(
         name="well_formed", passed=not found, figures={"defects": len(found)}, detail="; ".join(found)
     )

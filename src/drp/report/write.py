@@ -43,9 +43,11 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
     prompt: Any = recorded.get("prompt") or {}
     template = str(prompt.get("template", "{question}"))
     asked = "" if template == "{question}" else f" with the template {template!r}"
+    weights = recorded.get("dtype", "auto")
+    held = "" if weights == "auto" else f", weights in {weights}"
     return (
         f"Protocol: {runs} run{'s' if runs > 1 else ''} a problem, temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
-        f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template{asked}."
+        f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template{asked}{held}."
     )
 
 

@@ -15,6 +15,9 @@ from drp.records import Record
 R = TypeVar("R", bound=BaseModel)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_BARRED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 @contextmanager
@@ -30,8 +33,8 @@ def writing(path: Path) -> Generator[None]:
         number = error.errno if isinstance(error, OSError) else None
         if number in _FULL or "No space left on device" in str(error):
             why = "the disk is full"
-        elif number is not None:
-            why = f"cannot write ({os.strerror(number)})"
+        elif number in _BARRED:
+            why = f"cannot write ({os.strerror(number or 0)})"
         else:
             raise
         raise DiskError(

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -172,7 +173,8 @@ _tools: list[tuple[Grader, TokenCounter]] = []
 
 
 def _begin(count: TokenCounter) -> None:
-    """Prepare a process of the pool; it ends with its parent, however that ends."""
+    """Prepare a process of the pool; it ends with its parent, however that ends, and never by itself on Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to every process; the parent decides
     _tools[:] = [(Grader(), count)]
     gc.freeze()
     gc.set_threshold(*RARELY)

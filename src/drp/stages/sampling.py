@@ -77,21 +77,22 @@ async def sample_traces(
     )
 
 
+def graded_again(traces: Sequence[Trace], grader: Grader) -> list[Trace]:
+    """Return traces of students of ours with this version's verdicts."""
+    return [t.model_copy(update={"correct": _correct(t, t.gold, grader)}) for t in traces]
+
+
 def grade_again(folder: StageFolder, grader: Grader) -> int:
     """Bring records that an earlier version of the grader judged up to date; return how many verdicts changed."""
     manifest = folder.manifest()
     if manifest is None or manifest.graded_by == VERSION:
         return 0
-    changed = 0
-    if folder.records_path.exists():
-        records: list[Trace] = []
-        for trace in folder.records(Trace):
-            correct = _correct(trace, trace.gold, grader)
-            changed += correct != trace.correct
-            records.append(trace.model_copy(update={"correct": correct}))
-        write_atomically(folder.records_path, "".join(t.model_dump_json() + "\n" for t in records))
+    before = folder.records(Trace)
+    after = graded_again(before, grader)
+    if before:
+        write_atomically(folder.records_path, "".join(t.model_dump_json() + "\n" for t in after))
     folder.graded(VERSION)
-    return changed
+    return sum(b.correct != a.correct for b, a in zip(before, after, strict=True))
 
 
 def _correct(made: Completion | Trace, gold: str, grader: Grader) -> bool:

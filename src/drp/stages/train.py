@@ -16,7 +16,7 @@ from drp.grading.grader import Grader
 from drp.recipe import Recipe
 from drp.records import Failure, Keyed, Problem, Record, Target, content_id
 from drp.runs.folder import StageFolder
-from drp.runs.journal import write_atomically
+from drp.runs.journal import write_atomically, writing
 from drp.runs.stage import Progress
 from drp.stages.sampling import prompt_messages
 
@@ -130,7 +130,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         _, resumed = last_checkpoint(folder.path)
     _forget_after(folder, max(0, resumed))
     last: dict[str, int] = {"steps": 0, "phase": 0, "before": 0}
-    with folder.journal() as journal:
+    with writing(folder.path), folder.journal() as journal:
 
         def listen(step: int, total: int, figures: dict[str, float]) -> None:
             last["phase"], step, total = step, last["before"] + step, last["before"] + total
@@ -264,7 +264,7 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
     ]
     done, steps = resumed_step(folder.path, recipe.rl), len(recipe.rl.limits) * recipe.rl.steps
     _forget_after(folder, done, RlStep)
-    with folder.journal() as journal, Grader() as grader:
+    with writing(folder.path), folder.journal() as journal, Grader() as grader:
         progress.begin("train", done, steps)
 
         def listen(step: int, total: int, figures: dict[str, float]) -> None:
