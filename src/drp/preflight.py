@@ -182,7 +182,7 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
         yield _problem("device", str(error))
     path = resolve_model(recipe.student.model)
     if Path(path).is_dir():
-        if not any(Path(path).glob(pattern) for pattern in ("*.safetensors", "pytorch_model*.bin")):
+        if not [*Path(path).glob("*.safetensors"), *Path(path).glob("pytorch_model*.bin")]:
             yield _problem("student", f"{path} holds no weights (*.safetensors)")
             return
     elif not hub:

@@ -182,6 +182,27 @@ async def test_the_limit_is_cut_to_the_servers_context(server: Loopback, script:
     assert isinstance(refused, Failure) and not refused.retry
 
 
+async def test_a_limit_above_the_whole_context_is_cut_in_two_steps(server: Loopback, script: Script) -> None:
+    """vLLM 0.32 says only that max_tokens is above max_model_len, and counts the prompt when it is not."""
+
+    def play(hit: int) -> web.StreamResponse:
+        limit = server.bodies[-1]["max_tokens"]
+        if limit > 60:
+            return failure(
+                400, f"max_tokens={limit} cannot be greater than max_model_len=60. (parameter=max_tokens)"
+            )
+        if limit > 40:
+            return failure(
+                400, f"'max_tokens' is too large: {limit}. This model's maximum context length is 60 tokens and your request "
+                "has 20 input tokens"
+            )  # fmt: skip
+        return completion({"content": "fine"})
+
+    script.play = play
+    (outcome,) = await ask(server)
+    assert isinstance(outcome, Completion) and [b["max_tokens"] for b in server.bodies] == [100, 59, 40]
+
+
 async def test_a_server_that_restarts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off ended after half a minute, and a large model takes longer to load."""
     monkeypatch.setattr(openai_engine, "LOOK_AGAIN_S", 0.05)

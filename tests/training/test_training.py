@@ -106,3 +106,24 @@ def test_fine_tuning_learns_and_saves_adapter_and_merged_model(
 def test_nothing_to_train_on_is_an_error(student_path: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training example"):
         fine_tune(student_path, [], TrainSettings(), tmp_path)
+
+
+def test_a_training_of_one_step_learns_something(student_path: str, tmp_path: Path) -> None:
+    """The only step was the first of the warm-up, at a rate of 0: "trained", with the student as it was."""
+    tokenizer = AutoTokenizer.from_pretrained(student_path)
+    question = [{"role": "user", "content": "Ana has 2 cards."}]
+    example = build_example(tokenizer, "a", question, "2 cards.", "\\boxed{2}")
+    rates: list[float] = []
+
+    def listen(step: int, total: int, figures: dict[str, float]) -> None:
+        rates.append(figures["learning_rate"])
+
+    fine_tune(
+        student_path,
+        [example],
+        TrainSettings(epochs=1, schedule="constant"),
+        tmp_path,
+        device="cpu",
+        listen=listen,
+    )
+    assert rates == [TrainSettings().learning_rate]

@@ -30,8 +30,8 @@ _REFUSED_TEXT = re.compile(
     r"content[_ -](?:filter|policy|management)|invalid_prompt|flagged|moderation|safety (?:system|policy|filter)",
     re.I,
 )
-_CONTEXT = re.compile(r"context (?:length|window|size)\D{0,30}(\d[\d,]*)|n_ctx\D{0,5}(\d+)", re.I)
-"""The context in what vLLM, SGLang, OpenAI and llama.cpp say: "maximum context length is 2048 tokens"."""
+_CONTEXT = re.compile(r"context (?:length|window|size)\D{0,30}(\d[\d,]*)|max_model_len\D{0,5}(\d+)", re.I)
+"""The context in what vLLM, SGLang, OpenAI and llama.cpp say: "maximum context length is 2048 tokens", "max_model_len=2048"."""
 _PROMPT = re.compile(
     r"(\d[\d,]*)(?: tokens)? (?:input tokens|in the messages|(?:in|from) the (?:input|prompt))"
     r"|(?:prompt|input) (?:contains|has)(?: at least)? (\d[\d,]*)",
@@ -64,7 +64,7 @@ def meaning_of(status: int, words: str) -> Meaning:
         return "item"
     if status in (401, 403, 404, 405):
         return "setup"
-    return "item" if _lengths(words) else "doubtful"
+    return "item" if _lengths(words)[1] else "doubtful"
 
 
 def mend(status: int, message: str, model: str, url: str, variable: str) -> str:
@@ -98,20 +98,16 @@ def clamped(body: dict[str, Any], error: BaseException, limit: str) -> dict[str,
     """
     if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 422):
         return None
-    lengths = _lengths(said(error))
-    if lengths is None:
-        return None
-    room = lengths[0] - lengths[1]
+    context, prompt = _lengths(said(error))
+    room = context - max(prompt, 1)
     return body | {limit: room} if LEAST_ROOM <= room < body[limit] else None
 
 
-def _lengths(words: str) -> tuple[int, int] | None:
-    """Return context and prompt in tokens, as a refusal names them."""
-    context, prompt = _CONTEXT.search(words), _PROMPT.search(words)
-    if not context or not prompt:
-        return None
-    first, second = (int((m[1] or m[2]).replace(",", "")) for m in (context, prompt))
-    return first, second
+def _lengths(words: str) -> tuple[int, int]:
+    """Return context and prompt in tokens, as a refusal names them; 0 where it does not."""
+    found = (pattern.search(words) for pattern in (_CONTEXT, _PROMPT))
+    context, prompt = (int((m[1] or m[2]).replace(",", "")) if m else 0 for m in found)
+    return context, prompt
 
 
 def nobody_listens(error: BaseException) -> bool:

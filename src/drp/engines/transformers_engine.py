@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
@@ -90,7 +91,9 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
     where = pick_device(device)
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, pick_dtype(device, dtype)))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        if "out of memory" in str(error):
+            raise
         raise _cannot_load(path, error) from error
     placed: Any = model  # the stub of `to` is a wrapper that strict checking cannot see through
     return placed.to(where).eval()

@@ -94,8 +94,9 @@ class JudgePool:
         workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 2) - 1))
         # Not forked: this process may hold threads and a GPU.
         self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (count,))
-        for _ in range(workers):
-            self._executor.submit(_ready)  # started now, so that the first replies need not wait
+        with _sheltered():
+            for _ in range(workers):
+                self._executor.submit(_ready)  # started now, so that the first replies need not wait
         self._jobs: list[tuple[Job, asyncio.Future[Verdict]]] = []
 
     async def judge(self, job: Job) -> Verdict:
@@ -165,6 +166,27 @@ def open_pool(count: TokenCounter) -> Generator[JudgePool]:
         pool.close()
 
 
+@contextmanager
+def _sheltered() -> Generator[None]:
+    """Let processes that start here ignore Ctrl-C from their first moment, and import nothing from the working directory.
+
+    The terminal sends Ctrl-C to every process, and what a starting interpreter imports first it looks for there.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
+    safe = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if safe is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
 def _ready() -> None:
     """Nothing to do: the process is up."""
 
@@ -173,8 +195,7 @@ _tools: list[tuple[Grader, TokenCounter]] = []
 
 
 def _begin(count: TokenCounter) -> None:
-    """Prepare a process of the pool; it ends with its parent, however that ends, and never by itself on Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to every process; the parent decides
+    """Prepare a process of the pool; it ends with its parent, however that ends."""
     _tools[:] = [(Grader(), count)]
     gc.freeze()
     gc.set_threshold(*RARELY)

@@ -202,6 +202,8 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
     if out.exists():
         raise TrainingError(f"{out} exists already; name another folder with --out")
     try:
+        from safetensors import SafetensorError
+
         from drp.engines.transformers_engine import load_tokenizer
         from drp.training.saving import merge
     except ImportError as error:
@@ -211,7 +213,7 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
         # The adapter says what it was trained on; the recipe on file may have been changed since.
         student = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
         merge(student, adapter, strength, load_tokenizer(student), half)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
             f"{adapter} cannot be merged ({type(error).__name__}: {str(error)[:200]}); if it is damaged, remove it and run "
             "`drp train` again"

@@ -54,7 +54,7 @@ class _Preference(DPOTrainer):
         return dataset
 
 
-def _common(settings: TrainSettings, work: Path, device: torch.device) -> dict[str, Any]:
+def _common(settings: TrainSettings, work: Path, device: torch.device, steps: float) -> dict[str, Any]:
     """Return the settings of the trainer that do not depend on the objective."""
     device_batch = min(settings.device_batch, settings.effective_batch)
     while settings.effective_batch % device_batch:
@@ -66,7 +66,7 @@ def _common(settings: TrainSettings, work: Path, device: torch.device) -> dict[s
         "gradient_accumulation_steps": settings.effective_batch // device_batch,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": settings.schedule,
-        "warmup_steps": settings.warmup,
+        "warmup_steps": settings.warmup if steps > 1 else 0,  # the first step of a warm-up has a rate of 0
         "num_train_epochs": settings.epochs,
         "weight_decay": settings.weight_decay,
         "max_length": None,  # lengths were checked before; nothing may be cut silently here
@@ -92,7 +92,8 @@ def _trainer(
     model: Any, tokenizer: Any, examples: Sequence[Example], settings: TrainSettings, work: Path,
     device: torch.device, adapter: LoraConfig | None, callbacks: Sequence[TrainerCallback],
 ) -> SFTTrainer | DPOTrainer:  # fmt: skip
-    common = _common(settings, work, device)
+    steps = settings.epochs * len(examples) / settings.effective_batch
+    common = _common(settings, work, device, steps)
     shared: dict[str, Any] = {
         "model": model, "processing_class": tokenizer, "peft_config": adapter, "callbacks": list(callbacks),
     }  # fmt: skip
