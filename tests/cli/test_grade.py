@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from drp.errors import DataError
 def drp(*arguments: str) -> tuple[int, str]:
     call = [sys.executable, "-c", "from drp.cli.app import main; main()", *arguments]
     done = subprocess.run(
-        call, capture_output=True, text=True, timeout=120, env={"PATH": "/usr/bin:/bin", "COLUMNS": "110"}
+        call, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "110"}
     )
     return done.returncode, done.stdout + done.stderr
 
