@@ -83,7 +83,7 @@ def test_what_the_system_refuses_is_one_sentence(
     """A folder, a name too long, no permission, a path that vanishes: the system's word, and no traceback."""
     with pytest.raises(DataError, match="is a folder; name a file in it"):
         reader(tmp_path)
-    with pytest.raises(DataError, match="cannot read .*name too long"):
+    with pytest.raises(DataError, match=r"cannot read .*name too long"):
         reader(tmp_path / ("x" * 3000))
     with pytest.raises(DataError, match="no such file"):
         reader(tmp_path / "gone.jsonl")
@@ -92,7 +92,7 @@ def test_what_the_system_refuses_is_one_sentence(
         raise PermissionError(13, "Permission denied")  # tests may run as root, who is refused nothing
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(DataError, match="cannot read .*: Permission denied"):
+    with pytest.raises(DataError, match=r"cannot read .*: Permission denied"):
         reader(written(tmp_path / "x.jsonl", LINE))
 
 
@@ -252,7 +252,7 @@ def test_parquet_of_odd_types(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(DataError, match=f"line 1: field 'gold' is {message}, not text"):
             read_problems(table(question="q", gold=gold))
-    os.rename(table(question="q", gold="1"), tmp_path / "x.data")  # known by its content, too
+    table(question="q", gold="1").rename(tmp_path / "x.data")  # known by its content, too
     assert len(read_problems(tmp_path / "x.data")) == 1
 
 

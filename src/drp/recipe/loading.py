@@ -38,11 +38,9 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
 
 def _mapping(path: Path) -> dict[str, Any]:
     """Return what a recipe file, or that of a run folder, holds."""
-    found = path
-    if path.is_dir():
-        found = path / "recipe.json"
-        if not found.exists():
-            raise RecipeError(f"{path} is a folder without a recipe.json: name a recipe, or a run folder")
+    found = path / "recipe.json" if _is_folder(path) else path
+    if found is not path and not found.exists():
+        raise RecipeError(f"{path} is a folder without a recipe.json: name a recipe, or a run folder")
     with reading(found, RecipeError, "recipe") as file:
         content = file.read(MOST_BYTES + 1)
     try:
@@ -52,6 +50,13 @@ def _mapping(path: Path) -> dict[str, Any]:
     if loaded is not None and not isinstance(loaded, dict):
         raise RecipeError(f"{found}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
     return cast("dict[str, Any]", loaded or {})
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name too long, which opening it will say
+        return False
 
 
 def _override(data: dict[str, Any], override: str) -> None:
