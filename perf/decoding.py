@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drp.benchmarks.mini_world import load
 from drp.cli.tables import print_table
+from drp.engines.base import Sampling
 from drp.engines.decoding import decode
 from drp.engines.identity import resolve_model
 from drp.engines.slots import SlotDecoder
@@ -29,6 +30,11 @@ from drp.text.answers import boxed
 
 LIMIT = 1200
 Rows = list[list[int]]
+
+
+def drawing(limit: int, temperature: float) -> Sampling:
+    """Return how all decoders draw."""
+    return Sampling(temperature=temperature, top_p=0.95 if temperature else 1.0, max_new_tokens=limit)
 
 
 def main() -> None:
@@ -57,17 +63,12 @@ def main() -> None:
 
     def in_slots(seed: int, count: int, limit: int, temperature: float = 0.6) -> Rows:
         seeds = [seed * 10_000 + i for i in range(count)]
-        top_p = 0.95 if temperature else 1.0
-        found = dict(
-            slots.decode(prompts[:count], seeds, temperature=temperature, top_p=top_p, max_new_tokens=limit)
-        )
+        found = dict(slots.decode(prompts[:count], seeds, drawing(limit, temperature)))
         return [found[i] for i in range(count)]
 
     def in_loop(seed: int, count: int, limit: int, temperature: float = 0.6) -> Rows:
-        return decode(
-            model, prompts[:count], [seed * 10_000 + i for i in range(count)], temperature=temperature,
-            top_p=0.95 if temperature else 1.0, max_new_tokens=limit, stop_ids=[stop], pad_id=0,
-        )  # fmt: skip
+        seeds = [seed * 10_000 + i for i in range(count)]
+        return decode(model, prompts[:count], seeds, drawing(limit, temperature), [stop])
 
     def by_generate(seed: int, count: int, limit: int, temperature: float = 0.6) -> Rows:
         torch.manual_seed(seed)

@@ -16,7 +16,7 @@ class BatchServer:
     """Runs a batch after ``polls`` looks at it; ``paid`` counts every answered custom id.
 
     ``fate(batch number, position)`` says what becomes of a request: ``ok``, ``expired``, ``error`` (500),
-    ``refused`` (400) or ``missing``.
+    ``refused`` (400), ``unknown`` (404) or ``missing``. The first ``silent`` batches are made without an answer.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -27,6 +27,7 @@ class BatchServer:
         self.ascii = True
         """Whether files hold nothing beyond ASCII; some providers write what lies beyond it as it is."""
         self.garbled: Callable[[list[str]], list[str]] = lambda lines: lines
+        self.silent = 0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.paid: dict[str, int] = {}
@@ -73,6 +74,9 @@ class BatchServer:
         self.submitted.append([x["custom_id"] for x in lines])
         assert len(set(self.submitted[-1])) == len(lines)
         self.bodies += [x["body"] for x in lines]
+        if self.silent:
+            self.silent -= 1
+            return web.json_response({"error": {"message": "lost on the way"}}, status=502)
         return web.json_response(batch)
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -107,8 +111,8 @@ class BatchServer:
                 expired = True
                 result |= {"response": None, "error": {"code": "batch_expired", "message": "not in time"}}
                 wrong.append(json.dumps(result))
-            elif fate in ("error", "refused"):
-                status = 500 if fate == "error" else 400
+            elif fate in ("error", "refused", "unknown"):
+                status = {"error": 500, "refused": 400, "unknown": 404}[fate]
                 error = {"error": {"message": fate, "type": "x", "code": None}}
                 result["response"] = {"status_code": status, "body": error}
                 wrong.append(json.dumps(result))

@@ -164,6 +164,66 @@ def test_a_run_stops_at_a_stage_with_items_pending(tmp_path: Path, traces: Path,
     assert again.returncode == 0 and "8 of 8 done" in again.stdout, again.stdout + again.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "said", "mend"),
+    [
+        (404, "model_not_found", "the model's name there, 'wrong'", "prune.llm.model=right"),
+        (400, "unsupported_parameter", "endpoint.omit", "prune.endpoint.omit=[temperature]"),
+        (429, "insufficient_quota", "Top it up", "prune.llm.model=wrong"),
+    ],
+)
+def test_a_refused_set_up_leaves_nothing_final_behind(
+    tmp_path: Path, traces: Path, status: int, code: str, said: str, mend: str
+) -> None:
+    """`0 of 30 done, 30 left out`, complete: and with the setting mended the same command asked for nothing."""
+    broken = True
+
+    async def answer(body: dict[str, Any]) -> web.StreamResponse:
+        if broken:
+            return web.json_response({"error": {"message": "no", "code": code}}, status=status)
+        return completion({"content": act(body)})
+
+    server = Loopback(answer)
+    out = tmp_path / "out"
+    command = [
+        "prune", "--traces", str(traces), "--out", str(out), "prune.teacher=edit_script",
+        f"prune.endpoint.base_url={server.url}",
+    ]  # fmt: skip
+    refused(drp(*command, "prune.llm.model=wrong"), said)
+    folder = StageFolder(out / "prune", "prune")
+    manifest = folder.manifest()
+    assert manifest and not manifest.complete and not folder.failures()
+    broken = False
+    mended = drp(*command, mend)
+    assert mended.returncode == 0 and "8 of 8 done" in mended.stdout, mended.stdout + mended.stderr
+    server.stop()
+
+
+def test_what_an_endpoint_refused_is_asked_of_another(tmp_path: Path, traces: Path) -> None:
+    """A refusal of one text is final for the endpoint that gave it, not for the next one."""
+    strict = True
+
+    async def answer(body: dict[str, Any]) -> web.StreamResponse:
+        if strict and "day 3?" in json.dumps(body):
+            return failure(400, "flagged by our content policy")
+        return completion({"content": act(body)})
+
+    server = Loopback(answer)
+    command = [
+        "prune", "--traces", str(traces), "--out", str(tmp_path / "out"), "prune.teacher=edit_script",
+        "prune.llm.model=m",
+    ]  # fmt: skip
+    first = drp(*command, f"prune.endpoint.base_url={server.url}")
+    assert first.returncode == 0 and "7 of 8 done, 1 left out" in first.stdout, first.stdout + first.stderr
+    asked, strict = len(server.bodies), False
+    assert (
+        drp(*command, f"prune.endpoint.base_url={server.url}").returncode == 0 and len(server.bodies) == asked
+    )
+    other = drp(*command, f"prune.endpoint.base_url={server.url.replace('127.0.0.1', 'localhost')}")
+    assert "8 of 8 done" in other.stdout and len(server.bodies) > asked
+    server.stop()
+
+
 def test_training_refuses_what_is_not_pruned_yet_unless_told_otherwise(generated: Path) -> None:
     """`drp prune --limit 10` and `drp train` used to train on ten traces and call that complete."""
     assert drp("prune", str(generated), "--limit", "10").returncode == 0

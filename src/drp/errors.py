@@ -44,12 +44,20 @@ class TeacherError(DrpError):
     """A teacher gave no usable edit script for one trace."""
 
     def __init__(
-        self, message: str, *, kind: str = "teacher", retry: bool = False, raw: str | None = None
+        self,
+        message: str,
+        *,
+        kind: str = "teacher",
+        retry: bool = False,
+        raw: str | None = None,
+        setup: str | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry = retry
         self.raw = raw
+        self.setup = setup
+        """Identity of the endpoint's settings under which this is final, where it depends on them."""
 
 
 class BudgetError(DrpError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from drp.engines.base import Engine, Sampling
+from drp.engines.encoding import prefills_thinking
 from drp.engines.identity import resolve_model
 from drp.errors import DrpError, TrainingError
 from drp.grading.grader import Grader
@@ -77,12 +78,15 @@ class Pipeline(OnFile):
         settings, problems = self.recipe.generate, self.training_problems()
         draws = bool(self.owed("generate", wanted_traces(problems, settings.samples)))
         folder = self.open_stage("generate", self.generate_settings(draws=draws))
+        if settings.engine == "openai":
+            folder.try_again(settings.endpoint.setup(settings.endpoint.model or self.recipe.student.model))
         return self._sample(folder, self._student_engine, problems, settings.samples, settings.seed)
 
     def prune(self) -> list[PrunedTrace]:
         """Prune the traces on file."""
         traces = self.traces()
         folder = self.open_stage("prune", self.prune_settings())
+        _try_refused(folder, self.recipe)
         counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
         with Grader() as grader:
             judge = Judge(self.recipe.prune, grader, counter, open_scorer(self.recipe))
@@ -235,9 +239,17 @@ class Pipeline(OnFile):
     def _student_engine(self) -> Engine:
         if self.recipe.generate.engine == "transformers":
             return self._engine(self.recipe.student.model, self.recipe.generate.batch_size)
-        endpoint = self.recipe.generate.endpoint
-        model = endpoint.model or self.recipe.student.model
-        return open_endpoint(model, endpoint, prefilled_thinking=True)
+        endpoint, student = self.recipe.generate.endpoint, self.recipe.student.model
+        prefilled = endpoint.prefilled
+        if prefilled is None:
+            prefilled = prefills_thinking(resolve_model(student))
+        if prefilled is None:
+            self.say(
+                f"note: the chat template of {student} cannot be read here, so replies without tags are taken for thinking "
+                "that never closed; set generate.endpoint.prefilled=false if the student opens its thinking itself"
+            )
+        model = endpoint.model or student
+        return open_endpoint(model, endpoint, self.say, thinks=True, prefilled=prefilled is not False)
 
     def _engine(self, model: str, batch_size: int | None = None) -> Engine:
         student = self.recipe.student
@@ -247,6 +259,12 @@ class Pipeline(OnFile):
             dtype=student.dtype,
             batch_size=batch_size or self.recipe.evaluate.batch_size,
         )
+
+
+def _try_refused(folder: StageFolder, recipe: Recipe) -> None:
+    """Let a stage try again what the teacher's endpoint refused under other settings."""
+    if recipe.prune.asks_a_model:
+        folder.try_again(recipe.prune.endpoint.setup(recipe.prune.llm.model))
 
 
 def open_scorer(recipe: Recipe) -> Scorer | None:
@@ -273,6 +291,7 @@ def prune_file(
     if not traces:
         raise DrpError(f"{path} holds no traces")
     folder, _ = run.open_stage("prune", pruning_settings(recipe))
+    _try_refused(folder, recipe)
     if {trace.id for trace in traces} - folder.done():
         refuse(preflight(recipe, run.path, ("prune",), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))

@@ -126,6 +126,8 @@ class Failure(Keyed):
     """The raw text that led to the failure, where there is one."""
     retry: bool = False
     """Whether the same command again should try this item again."""
+    setup: str | None = None
+    """Identity of the endpoint's settings under which it is final; with other settings it is tried again."""
 
 
 Action = Literal["keep", "delete", "rewrite", "merge"]

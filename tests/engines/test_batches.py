@@ -174,6 +174,30 @@ async def test_a_crash_between_upload_and_record_pays_once(
     await store.close()
 
 
+async def test_a_batch_whose_making_got_no_answer_is_not_made_twice(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    """Trying again blindly made, and paid, a second batch of the same file."""
+    server.silent = 1
+    store = open_store(server, tmp_path)
+    assert await ask_all(store, 12) == GOOD
+    assert len(server.submitted) == 1 and set(server.paid.values()) == {1}
+    await store.close()
+
+
+async def test_a_batch_that_is_refused_whole_stops(server: BatchServer, tmp_path: Path) -> None:
+    """A wrong model name was written down as the end of every item."""
+    server.fate = lambda batch, position: "unknown"
+    store = open_store(server, tmp_path)
+    with pytest.raises(EngineError, match="model's name there, 'm'"):
+        await ask_all(store, 12)
+    await store.close()
+    server.fate = lambda batch, position: "ok"
+    store = open_store(server, tmp_path)
+    assert await ask_all(store, 12) == GOOD
+    await store.close()
+
+
 async def test_replies_nobody_asks_for_now_are_kept_for_later(server: BatchServer, tmp_path: Path) -> None:
     server.polls = 10**9
     store = open_store(server, tmp_path)

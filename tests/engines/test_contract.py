@@ -93,7 +93,7 @@ async def engine(
         yield student
         return
     play.mode = "reasoning" if request.param.endswith("reasoning") else "content"
-    made = OpenAIEngine("mini", base_url=server.url, max_retries=2, prefilled_thinking=True)
+    made = OpenAIEngine("mini", base_url=server.url, max_retries=2, thinks=True, prefilled=True)
     yield made
     await made.close()
 
@@ -157,8 +157,8 @@ async def test_a_busy_endpoint_is_asked_again(server: Loopback, play: Student) -
 async def test_failures_are_records_and_a_refused_key_stops(server: Loopback, play: Student) -> None:
     play.mode = "bad"
     engine = OpenAIEngine("mini", base_url=server.url, max_retries=0)
-    failure = (await collect(engine, [request(0)]))["r0"]
-    assert isinstance(failure, Failure) and failure.kind == "http_400" and not failure.retry
+    with pytest.raises(EngineError, match=r"refuses every request \(400\): no such parameter.*endpoint.omit"):
+        await collect(engine, [request(0)])
     play.mode = "forbidden"
     with pytest.raises(EngineError, match="refused the key"):
         await collect(engine, [request(0)])

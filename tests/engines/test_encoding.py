@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
 from drp.engines.base import Message, Request, Sampling
-from drp.engines.encoding import MARK, encode, render_prompt, shield
+from drp.engines.encoding import MARK, encode, prefills_thinking, render_prompt, shield
 from drp.engines.transformers_engine import TransformersEngine
 from drp.records import Completion
 from drp.training.examples import build_example, render_response
@@ -126,3 +126,13 @@ def test_reinforcement_ends_a_completion_where_the_engine_does(student_path: str
     assert short == whole[: whole.index(another) + 1]
     practice.opened = False
     assert practice.right_at(short, "15")
+
+
+def test_a_template_says_whether_it_opens_the_thinking(student_path: str, tmp_path: Path) -> None:
+    """A reply without tags is thinking that never closed only where the prompt ended in the opening tag."""
+    assert prefills_thinking(student_path) is True
+    other = tmp_path / "plain"
+    shutil.copytree(student_path, other)
+    (other / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert prefills_thinking(str(other)) is False
+    assert prefills_thinking(str(tmp_path / "absent")) is None

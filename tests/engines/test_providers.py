@@ -7,7 +7,7 @@ import pytest
 
 from drp.engines.base import Message, Request, Sampling
 from drp.engines.openai_engine import OpenAIEngine
-from drp.engines.pricing import PRICES, Price, price_of
+from drp.engines.pricing import PRICES, Price, price_of, rough_tokens
 from drp.engines.providers import PRESETS, PROVIDERS, provider_of
 from drp.errors import EngineError
 from drp.records import Usage
@@ -41,10 +41,10 @@ DOCUMENTED: dict[str, set[str]] = {
         "structured_outputs", "temperature", "tool_choice", "tools", "top_a", "top_k", "top_logprobs", "top_p",
         "verbosity",
     },
-    # docs.vllm.ai, llama.cpp's server and Ollama's OpenAI page have these in common.
+    # docs.vllm.ai and docs.sglang.io; llama.cpp and Ollama pass over what they do not know.
     "local": {
-        "messages", "model", "frequency_penalty", "max_tokens", "presence_penalty", "response_format", "seed",
-        "stop", "stream", "temperature", "top_p", "tools",
+        "messages", "model", "frequency_penalty", "max_tokens", "min_p", "presence_penalty", "repetition_penalty",
+        "response_format", "seed", "stop", "stream", "temperature", "top_k", "top_p", "tools",
     },
 }  # fmt: skip
 LARGEST_OUTPUT = {
@@ -128,6 +128,7 @@ def test_who_serves_what() -> None:
     assert provider_of("gpt-4o", None, None) == "openai"
     assert provider_of("deepseek-v3", None, None) == "openrouter"
     assert provider_of("gpt-4o", None, "http://localhost:8000/v1") == "local"
+    assert provider_of("gpt-4o", None, "https://api.openai.com/v1/") == "openai"
     assert provider_of("gemini-3.8-flash", "gemini", None) == "gemini"
     assert provider_of("gpt-6-luna", None, None) == "openai"
 
@@ -147,3 +148,48 @@ def test_prices() -> None:
     assert price.cost(usage, batch=True) == pytest.approx(1.3)
     assert all(price_of(name) for name in PRESETS) and price_of("unheard-of") is None
     assert all(p.on for p in PRICES.values()), "a price without its date"
+
+
+def test_a_local_server_is_told_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM fills in what a request leaves out from the model's own generation config, greedy requests included."""
+    plain = engine_for("m", monkeypatch, base_url="http://127.0.0.1:1/v1").body(
+        request(sampling=Sampling(top_p=1.0))
+    )
+    assert (plain["top_p"], plain["top_k"], plain["min_p"], plain["repetition_penalty"]) == (
+        1.0,
+        -1,
+        0.0,
+        1.0,
+    )
+    drawn = request(sampling=Sampling(top_k=20, min_p=0.1, repetition_penalty=1.2))
+    body = engine_for("m", monkeypatch, base_url="http://127.0.0.1:1/v1").body(drawn)
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (20, 0.1, 1.2)
+    with pytest.raises(EngineError, match="takes no min_p or repetition_penalty or top_k"):
+        engine_for("gpt-4o", monkeypatch).body(drawn)
+
+
+def test_keys_of_providers_stay_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any URL was sent the real OPENAI_API_KEY, plain http included."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
+    monkeypatch.delenv("DRP_ENDPOINT_KEY", raising=False)
+    assert OpenAIEngine("m", base_url="http://127.0.0.1:1/v1").client.api_key == "none"
+    assert (
+        OpenAIEngine("m", base_url="https://proxy.test/v1", key_variable="OPENAI_API_KEY").client.api_key
+        == "sk-real"
+    )
+    assert (
+        OpenAIEngine("m", base_url="http://127.0.0.1:1/v1", key_variable="OPENAI_API_KEY").client.api_key
+        == "sk-real"
+    )
+    with pytest.raises(EngineError, match=r"unencrypted to proxy\.test"):
+        OpenAIEngine("m", base_url="http://proxy.test/v1", key_variable="OPENAI_API_KEY")
+    monkeypatch.setenv("DRP_ENDPOINT_KEY", "mine")
+    assert OpenAIEngine("m", base_url="http://10.0.0.7:8000/v1").client.api_key == "mine"
+
+
+def test_tokens_are_rather_over_than_underestimated() -> None:
+    """Chinese was taken for a third of its tokens, so a budget could be exceeded."""
+    assert (
+        rough_tokens("小明有三个苹果，小红有五个。" * 10) >= 140
+        and rough_tokens("Ana has 3 apples. " * 10) <= 68
+    )

@@ -1,5 +1,6 @@
 """Budgets and estimates: nothing is spent that was not allowed, and a stop is a pause."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -13,13 +14,16 @@ from aiohttp import web
 
 from drp.engines.base import Message, Request, Sampling
 from drp.engines.budget import Budget
+from drp.engines.openai_engine import OpenAIEngine
 from drp.engines.pricing import Price
-from drp.errors import BudgetError
+from drp.errors import BudgetError, TeacherError
 from drp.recipe import PruneSettings
 from drp.records import Trace, Usage
+from drp.runs.journal import Journal
 from drp.stages.estimate import CHARS_PER_TOKEN, expected_load, lengths_of
 from drp.teachers.edit_script import EditScriptTeacher
 from drp.teachers.llm import LlmSettings
+from drp.teachers.replies import ReplyStore, StoredReply, WastedReply, read_replies
 from drp.text.units import split_units
 from tests.acting import act
 from tests.loopback import Loopback, completion
@@ -158,3 +162,63 @@ async def test_a_request_that_may_not_fit_waits_for_those_under_way() -> None:
     with pytest.raises(BudgetError, match=r"budget of \$0.00"):
         async with budget.room_for(request):
             pass
+
+
+async def test_a_reply_that_cannot_be_read_is_spent_all_the_same(tmp_path: Path) -> None:
+    """It was paid, but neither the budget nor a later process knew of it."""
+    broken = True
+
+    async def answer(body: dict[str, Any]) -> web.StreamResponse:
+        if broken:
+            return web.json_response({"choices": 3, "usage": {"prompt_tokens": 900, "completion_tokens": 40}})
+        return completion({"content": "fine"}, tokens=TOKENS)
+
+    server, price = Loopback(answer), Price(input=1, output=10)
+    asked = Request(
+        id="", messages=(Message(role="user", content="q"),), sampling=Sampling(max_new_tokens=50), seed=0
+    )
+
+    def open_store() -> ReplyStore:
+        engine = OpenAIEngine("m", base_url=server.url, max_retries=0)
+        return ReplyStore(tmp_path / "replies.jsonl", engine, Budget(price, 10.0))
+
+    store = open_store()
+    with pytest.raises(TeacherError) as caught:
+        await store.ask(asked)
+    assert caught.value.retry and store.budget.spend.usd == pytest.approx(COST)
+    await store.close()
+    broken, store = False, open_store()
+    assert store.budget.spend.usd == pytest.approx(COST)
+    assert (await store.ask(asked)).completion.answer == "fine"
+    assert store.budget.spend.usd == pytest.approx(2 * COST)
+    await store.close()
+    assert [type(reply) for reply in read_replies(tmp_path / "replies.jsonl")] == [WastedReply, StoredReply]
+    server.stop()
+
+
+async def test_a_reply_is_synced_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushed, it was the operating system's alone: a power cut took what had been paid for."""
+    synced: list[int] = []
+    path = tmp_path / "replies.jsonl"
+    sync = Journal.sync
+    monkeypatch.setattr(
+        Journal, "sync", lambda self: (sync(self), synced.append(path.read_bytes().count(b"\n")))
+    )
+
+    async def answer(body: dict[str, Any]) -> web.StreamResponse:
+        return completion({"content": "fine"}, tokens=TOKENS)
+
+    server = Loopback(answer)
+    store = ReplyStore(path, OpenAIEngine("m", base_url=server.url))
+
+    async def ask(number: int) -> int:
+        message = Message(role="user", content=f"q{number}")
+        await store.ask(Request(id="", messages=(message,), sampling=Sampling(max_new_tokens=50), seed=0))
+        return number
+
+    for asked in asyncio.as_completed([ask(n) for n in range(40)]):
+        await asked
+        assert synced
+    assert synced[-1] == 40 and len(synced) <= 40
+    await store.close()
+    server.stop()

@@ -75,7 +75,7 @@ class Teacher:
             case "thinking":
                 return completion({"content": "\n".join(lines), "reasoning": "1 D everything?"})
             case "down":
-                return failure(400, "unknown parameter")
+                return failure(400, "flagged by moderation")
         return completion({"content": "\n".join(lines)})
 
 
@@ -110,7 +110,7 @@ async def test_every_unit_ends_covered(server: Loopback, store: ReplyStore, mode
 @pytest.mark.parametrize(
     ("mode", "kind", "message"),
     [("refuse", "invalid_script", "not covered after 2"), ("filter", "content_filter", "filter"),
-     ("down", "http_400", "unknown parameter")],
+     ("down", "http_400", "flagged")],
 )  # fmt: skip
 async def test_failures_say_what_happened(
     server: Loopback, store: ReplyStore, mode: str, kind: str, message: str

@@ -22,7 +22,7 @@ from drp.stages.teacher import build_teacher
 from drp.teachers.replies import ReplyStore
 from drp.text.units import split_units
 from tests.acting import act
-from tests.loopback import Loopback, completion
+from tests.loopback import Loopback, completion, failure
 
 THINKING = (
     "Okay, let me see. Tom has 3 times as many, so 3 * 24 = 72.\n\n"
@@ -232,6 +232,45 @@ async def test_learnability_is_measured_beside_original_and_answer(store: ReplyS
     assert all(0 < value < 20 for value in check.figures.values())
     strict = await prune(store, grader, options | {"max_nll_rise": -5.0}, scorer=scorer)
     assert isinstance(strict, PrunedTrace) and strict.reason == "learnable"
+
+
+def _repairing(body: dict[str, Any]) -> bool:
+    return "did not pass these checks" in json.dumps(body)
+
+
+async def test_a_repair_keeps_the_answer_part_that_the_first_reply_wrote(
+    store: ReplyStore, server: Loopback, grader: Grader
+) -> None:
+    """A repaired script came without its answer line, and two paid requests ended as `no_answer`."""
+
+    def first_too_long(body: dict[str, Any], reply: str) -> str:
+        if _repairing(body):
+            return "\n".join(line for line in reply.splitlines() if not line.startswith("A:"))
+        return re.sub(r"(?m)^(\d+) D .*", r"\1 K arithmetic", reply)
+
+    server.answer.change = first_too_long  # type: ignore[attr-defined]
+    outcome = await prune(store, grader, {"teacher": "edit_script", "answer": "teacher"})
+    assert isinstance(outcome, PrunedTrace) and outcome.accepted and outcome.repaired
+    assert outcome.answer == "So The answer is \\boxed{72}." and len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [None, 503])
+async def test_a_repair_that_fails_does_not_lose_what_was_there(
+    status: int | None, store: ReplyStore, server: Loopback, grader: Grader
+) -> None:
+    """The first attempt, with the checks it failed, is the outcome; unless the second may yet come."""
+
+    def no_repair(body: dict[str, Any], reply: str) -> Any:
+        if _repairing(body):
+            return failure(status, "busy") if status else "I would rather not."
+        return re.sub(r"(?m)^(\d+) D .*", r"\1 K arithmetic", reply)
+
+    server.answer.change = no_repair  # type: ignore[attr-defined]
+    outcome = await prune(store, grader, PROTOCOLS["edit_script"])
+    if status:
+        assert isinstance(outcome, Failure) and outcome.retry
+    else:
+        assert isinstance(outcome, PrunedTrace) and not outcome.accepted and outcome.reason == "shorter"
 
 
 @pytest.mark.parametrize(

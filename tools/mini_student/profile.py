@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drp.benchmarks.mini_world import TIERS, load
+from drp.engines.base import Sampling
 from drp.engines.decoding import decode
 
 
@@ -35,8 +36,7 @@ def profile(path: Path, problems: int, batch: int, cutoff: int) -> list[dict[str
         for start in range(0, problems, batch):
             outputs += decode(
                 model, prompts[start : start + batch], list(range(start, min(start + batch, problems))),
-                temperature=0.6, top_p=0.95, max_new_tokens=cutoff,
-                stop_ids=[tokenizer.eos_token_id], pad_id=tokenizer.pad_token_id,
+                Sampling(temperature=0.6, top_p=0.95, max_new_tokens=cutoff), [tokenizer.eos_token_id],
             )  # fmt: skip
         texts = [tokenizer.decode(o, skip_special_tokens=False) for o in outputs]
         boxed = [re.findall(r"\\boxed\{(-?\d+)\}", t.partition("</think>")[2]) for t in texts]

@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from drp.records import Completion, Failure, Record
+from drp.records import Completion, Failure, Record, Usage
+from drp.runs.fingerprints import UNLESS_SET
 
 
 class Message(Record):
@@ -26,6 +27,12 @@ class Sampling(Record):
     """Nucleus mass."""
     max_new_tokens: int = Field(default=12_000, ge=1)
     """Completions are cut off here; the paper's protocol uses 12,000."""
+    top_k: int = Field(default=0, ge=0, json_schema_extra=UNLESS_SET)
+    """Only so many of the most likely tokens may be drawn; 0 is all of them."""
+    min_p: float = Field(default=0.0, ge=0, le=1, json_schema_extra=UNLESS_SET)
+    """Tokens less likely than this share of the most likely one's probability are not drawn; 0 is off."""
+    repetition_penalty: float = Field(default=1.0, gt=0, json_schema_extra=UNLESS_SET)
+    """Divides the scores of tokens that stand in the prompt or the completion already (Keskar et al. 2019); 1 is off."""
 
 
 class Request(Record):
@@ -39,12 +46,21 @@ class Request(Record):
     """JSON schema the reply must follow, where the endpoint can promise that."""
 
 
+class Wasted(Record):
+    """A reply with status 200 that is no completion: paid, and kept for people to look at."""
+
+    raw: str
+    usage: Usage
+
+
 @dataclass(frozen=True)
 class Reply:
     """The outcome of one request."""
 
     id: str
     outcome: Completion | Failure
+    wasted: tuple[Wasted, ...] = ()
+    """What was paid on the way and is of no use."""
 
 
 class Engine(Protocol):

@@ -13,18 +13,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import openai
+from openai.types import Batch
 from pydantic import BaseModel
 
-from drp.engines.base import Reply, Request
-from drp.engines.openai_engine import BadReplyError, OpenAIEngine
+from drp.engines.base import Reply, Request, Wasted
+from drp.engines.chat_replies import BadReplyError, read_reply
+from drp.engines.endpoint_errors import meaning, meaning_of, pause
+from drp.engines.openai_engine import OpenAIEngine
 from drp.errors import EngineError
-from drp.records import Completion, Failure, Keyed
+from drp.records import Completion, Failure, Keyed, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.journal import Journal, read_records
 from drp.text.surrogates import without_lone_surrogates
 
 MOST_BYTES = 90_000_000
 """Largest input file; providers take 100 to 200 MB."""
+CALM_TRIES = 5
+"""How often what costs nothing is tried again: an upload, a look."""
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -81,7 +86,7 @@ class BatchEngine:
         """
         self.engine, self.poll_s, self.settle_s = engine, poll_s, settle_s
         self.max_requests, self.max_tries, self.say = max_requests, max_tries, say
-        self.client = engine.client.with_options(max_retries=5)
+        self.client = engine.client.with_options(max_retries=CALM_TRIES)
         states: dict[str, BatchState] = {}
         for state in read_records(path, BatchState):
             states[state.id] = state
@@ -90,6 +95,7 @@ class BatchEngine:
         self._travelling = {request for s in self._open.values() for request in s.requests}
         self._waiting: dict[str, tuple[Request, asyncio.Future[Completion | Failure]]] = {}
         self._arrived: dict[str, Completion] = {}
+        self._wasted: dict[str, list[Wasted]] = {}
         self._tries: dict[str, int] = {}
         self._queue: list[Request] = []
         self._asked = asyncio.Event()
@@ -133,7 +139,8 @@ class BatchEngine:
         self._waiting[request.id] = (request, future)
         if request.id not in self._travelling:
             self._enqueue(request)
-        return Reply(request.id, await future)
+        outcome = await future
+        return Reply(request.id, outcome, tuple(self._wasted.pop(request.id, ())))
 
     def _start(self, coroutine: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(coroutine)
@@ -204,10 +211,24 @@ class BatchEngine:
         self._start(self._follow(state))
 
     async def _create(self, state: BatchState) -> BatchState:
-        batch = await self.client.batches.create(
-            input_file_id=state.id, endpoint="/v1/chat/completions", completion_window="24h",
-            metadata={"made_by": "drp"},
-        )  # fmt: skip
+        """Make the batch of an uploaded file, once: what got no answer may have been made all the same."""
+        once = self.client.with_options(max_retries=0)
+        for tries in range(1, CALM_TRIES + 1):
+            try:
+                batch = await once.batches.create(
+                    input_file_id=state.id, endpoint="/v1/chat/completions", completion_window="24h",
+                    metadata={"made_by": "drp"}, extra_headers={"Idempotency-Key": f"drp-{state.id}"},
+                )  # fmt: skip
+                break
+            except openai.APIError as error:
+                if meaning(error) != "later" or tries == CALM_TRIES:
+                    raise
+                await asyncio.sleep(pause(error, tries))
+                if found := await self._made_of(state.id):
+                    batch = found
+                    break
+        else:
+            raise AssertionError("the last try either returns or raises")
         submitted = state.model_copy(update={"state": "submitted", "batch": batch.id})
         self._journal.append(submitted)
         self._open[state.id] = submitted
@@ -241,6 +262,7 @@ class BatchEngine:
                 content = await self.client.files.content(file)
                 lines |= self._lines(content.content, batch.id)
         self.say(f"batch {batch.id}: {batch.status}")
+        await self._stop_if_refused(state, lines)
         for request in state.requests:
             self._travelling.discard(request)
             self._hand_out(request, lines.get(request), batch.status)
@@ -268,12 +290,39 @@ class BatchEngine:
         return found
 
     async def _recover(self, state: BatchState) -> BatchState:
+        batch = await self._made_of(state.id)
+        if batch is None:
+            return await self._create(state)
+        submitted = state.model_copy(update={"state": "submitted", "batch": batch.id})
+        self._journal.append(submitted)
+        return submitted
+
+    async def _made_of(self, file: str) -> Batch | None:
+        """Return the batch that was made of an uploaded file, if there is one."""
         async for batch in self.client.batches.list(limit=100):
-            if batch.input_file_id == state.id:
-                submitted = state.model_copy(update={"state": "submitted", "batch": batch.id})
-                self._journal.append(submitted)
-                return submitted
-        return await self._create(state)
+            if batch.input_file_id == file:
+                return batch
+        return None
+
+    async def _stop_if_refused(self, state: BatchState, lines: dict[str, _Line]) -> None:
+        """Stop where every request of a batch was refused and another text would be, too.
+
+        Raises:
+            EngineError: The set-up is wrong.
+        """
+        answers = [row.response for row in lines.values() if row.response]
+        if not answers or any(answer.status_code < 400 for answer in answers):
+            return
+        asked = next((self._waiting[r][0] for r in state.requests if r in self._waiting), None)
+        for answer in answers:
+            error = _Error.model_validate(answer.body.get("error") or {})
+            what = meaning_of(answer.status_code, f"{error.code} {error.message}")
+            doubtful = what == "doubtful" and asked is not None
+            if what == "setup" or (
+                doubtful and asked and await self.engine.refuses_all(self.engine.body(asked))
+            ):
+                self._collected(state)
+                raise self.engine.refusal(answer.status_code, error.message or "no reason given")
 
     def _collected(self, state: BatchState) -> None:
         self._open.pop(state.id, None)
@@ -297,16 +346,17 @@ class BatchEngine:
         response = (row.response if row else None) or _Response()
         code = response.status_code
         if code == 200:
+            worst = self._waiting[id_][0].sampling.max_new_tokens if id_ in self._waiting else 0
             try:
-                return self.engine.read(json.dumps(response.body).encode())
+                return read_reply(json.dumps(response.body).encode(), Usage(completion_tokens=worst))
             except BadReplyError as error:
-                kind, raw = error.kind, error.raw
-                return Failure(id=id_, stage="engine", kind=kind, message=str(error), raw=raw, retry=True)
+                self._wasted.setdefault(id_, []).append(error.wasted)
+                return self.engine.failed(id_, error.kind, str(error), retry=True, raw=error.wasted.raw)
         error = (row.error if row else None) or _Error.model_validate(response.body.get("error") or {})
         kind = str(error.code or (f"http_{code}" if code else f"batch_{status}"))
         message = error.message or f"the batch ended as {status} without this request"
-        lasting = 400 <= code < 500 and code not in (408, 409, 429)
-        return Failure(id=id_, stage="engine", kind=kind, message=message[:2000], retry=not lasting)
+        lasting = code >= 400 and meaning_of(code, f"{error.code} {message}") != "later"
+        return self.engine.failed(id_, kind, message, retry=not lasting)
 
     async def close(self) -> None:
         """Stop watching, which leaves running batches running, and close the file and the connections."""

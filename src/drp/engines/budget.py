@@ -82,7 +82,7 @@ class Budget:
             yield
             return
         limit = self.limit
-        prompt = rough_tokens(sum(len(message.content) for message in request.messages))
+        prompt = rough_tokens("".join(message.content for message in request.messages))
         worst = Usage(prompt_tokens=prompt, completion_tokens=request.sampling.max_new_tokens)
         most = self.price.cost(worst, batch=self.batch)
         async with self._changed:

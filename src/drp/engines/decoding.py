@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from drp.engines.base import Sampling
 from drp.engines.sampling import sample
 
 
@@ -77,12 +78,8 @@ def decode(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     seeds: Sequence[int],
-    *,
-    temperature: float,
-    top_p: float,
-    max_new_tokens: int,
+    how: Sampling,
     stop_ids: Sequence[int],
-    pad_id: int,
 ) -> list[list[int]]:
     """Return the generated token ids of each prompt, the stop token included where it came.
 
@@ -90,15 +87,12 @@ def decode(
         model: The causal language model, in eval mode on its device.
         prompts: Token ids, one sequence a row, of any lengths; padded on the left here.
         seeds: One non-negative 63-bit seed a row.
-        temperature: 0 is greedy.
-        top_p: Nucleus mass.
-        max_new_tokens: Rows that have not stopped by then are cut there.
+        how: How tokens are drawn; rows that have not stopped after ``max_new_tokens`` are cut there.
         stop_ids: Tokens that end a row.
-        pad_id: Any valid token id, for the padding.
     """
     device, count = model.device, len(prompts)
     width = max(len(prompt) for prompt in prompts)
-    ids = torch.full((count, width), pad_id, dtype=torch.long)
+    ids = torch.zeros((count, width), dtype=torch.long)
     mask = torch.zeros((count, width), dtype=torch.long)
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
@@ -108,12 +102,13 @@ def decode(
     row_seeds = torch.tensor(list(seeds), dtype=torch.long, device=device)
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     rows = torch.arange(count, device=device)
-    output = torch.full((count, max_new_tokens), -1, dtype=torch.int32, device=device)
+    output = torch.full((count, how.max_new_tokens), -1, dtype=torch.int32, device=device)
     running = torch.ones(count, dtype=torch.bool, device=device)
     cache, roomy = _cache_for(model)
+    seen: Tensor | None = None
     look_every = 1 if device.type == "cpu" else 16  # looking costs a synchronisation on a GPU
 
-    for step in range(max_new_tokens):
+    for step in range(how.max_new_tokens):
         result = model(
             input_ids=ids,
             attention_mask=mask,
@@ -122,7 +117,12 @@ def decode(
             use_cache=True,
             logits_to_keep=1,
         )
-        token = sample(result.logits[:, -1], row_seeds, step, temperature, top_p)
+        logits = result.logits[:, -1]
+        if how.repetition_penalty != 1:
+            seen = torch.zeros_like(logits, dtype=torch.bool) if seen is None else seen
+            # Padding is no token of the row: its places count the row's last token once more instead.
+            seen.scatter_(1, torch.where(mask[:, -ids.shape[1] :] > 0, ids, ids[:, -1:]), True)
+        token = sample(logits, row_seeds, step, how, seen)
         output[rows, step] = torch.where(running, token, -1).int()
         running &= ~torch.isin(token, stops)
         if (step + 1) % look_every == 0:
@@ -135,9 +135,11 @@ def decode(
                     for layer in cache.layers:
                         layer.select(keep)  # type: ignore[attr-defined]
                 else:
-                    cache.batch_select_indices(keep)
+                    # Not batch_select_indices: it leaves the states of recurrent and convolution layers as they are.
+                    cache.reorder_cache(keep)  # type: ignore[arg-type]
                 rows, row_seeds, running = rows[keep], row_seeds[keep], running[keep]
                 token, mask, position = token[keep], mask[keep], position[keep]
+                seen = None if seen is None else seen[keep]
         ids = token.unsqueeze(-1)
         position = position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones((len(mask), 1))], -1)

@@ -75,3 +75,14 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     """Return the ids of a text that was shielded, without any that the tokenizer would add by itself."""
     pieces = [piece for piece in text.split(MARK) if piece]
     return [i for piece in pieces for i in tokenizer(piece, add_special_tokens=False)["input_ids"]]
+
+
+def prefills_thinking(path: str) -> bool | None:
+    """Return whether a student's template ends the prompt in the opening tag, or ``None`` where it cannot be read here."""
+    try:
+        from drp.engines.transformers_engine import load_tokenizer
+
+        text = render_prompt(load_tokenizer(path), [{"role": "user", "content": "1 + 1 = ?"}])
+    except (ImportError, EngineError):
+        return None
+    return text.rstrip().endswith(OPEN)

@@ -52,6 +52,10 @@ def price_of(model: str) -> Price | None:
     return PRICES.get(PRESETS[model].model if model in PRESETS else model)
 
 
-def rough_tokens(characters: int) -> int:
-    """Return about how many tokens a text of English and formulas has; a little high, for safety."""
-    return characters // 3 + 8
+def rough_tokens(text: str) -> int:
+    """Return about how many tokens a text has; a little high, for safety.
+
+    A token of English and formulas has three letters or more, one of Chinese or of symbols often less than one sign.
+    """
+    plain = sum(map(str.isascii, text)) if not text.isascii() else len(text)
+    return plain // 3 + 3 * (len(text) - plain) // 2 + 8

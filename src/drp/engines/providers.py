@@ -5,8 +5,10 @@ them any day; ``omit`` and ``extra`` of the endpoint's settings bridge what this
 """
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from drp.engines.base import Request
+from drp.engines.base import Request, Sampling
+from drp.errors import EngineError
 from drp.records import Record
 
 READ = "2026-11-23"
@@ -27,6 +29,10 @@ class Provider(Record):
     """Whether a seed may be sent."""
     schema_format: Literal["json_schema", "json_object"]
     """What structured output it offers."""
+    filters: tuple[Literal["top_k", "min_p", "repetition_penalty"], ...] = ()
+    """Which further settings of sampling it takes."""
+    explicit: bool = False
+    """Whether everything is sent, at its default too: the server would fill in the model's own generation config."""
 
 
 PROVIDERS: dict[ProviderName, Provider] = {
@@ -45,12 +51,13 @@ PROVIDERS: dict[ProviderName, Provider] = {
     ),
     "openrouter": Provider(
         base_url="https://openrouter.ai/api/v1", key_variable="OPENROUTER_API_KEY", length="max_tokens",
-        seed=True, schema_format="json_object",
+        seed=True, schema_format="json_object", filters=("top_k", "min_p", "repetition_penalty"),
     ),
-    # vLLM, SGLang, llama.cpp and Ollama all take these.
+    # vLLM and SGLang take all of these; llama.cpp and Ollama pass over what they do not know. A variable of its own
+    # holds the key, so that nobody's server is sent the key of a provider.
     "local": Provider(
-        base_url=None, key_variable="OPENAI_API_KEY", length="max_tokens",
-        seed=True, schema_format="json_schema",
+        base_url=None, key_variable="DRP_ENDPOINT_KEY", length="max_tokens", seed=True, schema_format="json_schema",
+        filters=("top_k", "min_p", "repetition_penalty"), explicit=True,
     ),
 }  # fmt: skip
 
@@ -92,10 +99,15 @@ OTHER_MAX_OUTPUT = 16_000
 
 
 def provider_of(model: str, provider: ProviderName | None, base_url: str | None) -> ProviderName:
-    """Return the provider that serves a model: as said, of its preset, local for any URL, or OpenAI."""
+    """Return the provider that serves a model: as said, whose URL it is (local for any other), of its preset, or OpenAI."""
     if provider:
         return provider
     if base_url:
+        host = urlsplit(base_url).hostname
+        name: ProviderName
+        for name, known in PROVIDERS.items():
+            if known.base_url and urlsplit(known.base_url).hostname == host:
+                return name
         return "local"
     return PRESETS[model].provider if model in PRESETS else "openai"
 
@@ -115,6 +127,9 @@ def request_body(
         request: What is asked.
         omit: Parameters to leave out, for models that refuse them.
         extra: Parameters to add as they are.
+
+    Raises:
+        EngineError: The provider does not take a setting that is on.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
@@ -123,8 +138,9 @@ def request_body(
         "temperature": sampling.temperature,
         provider.length: sampling.max_new_tokens,
     }
-    if sampling.top_p < 1:
+    if sampling.top_p < 1 or provider.explicit:
         body["top_p"] = sampling.top_p
+    body |= _filters(provider, sampling)
     if provider.seed:
         body["seed"] = request.seed % 2**31
     if request.reply_schema is not None:
@@ -133,3 +149,21 @@ def request_body(
             described = {"name": "reply", "strict": True, "schema": request.reply_schema}
             body["response_format"] = {"type": "json_schema", "json_schema": described}
     return {name: value for name, value in body.items() if name not in omit} | (extra or {})
+
+
+_OFF = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""What servers take for "off"; SGLang does not take 0 for the first."""
+
+
+def _filters(provider: Provider, sampling: Sampling) -> dict[str, Any]:
+    """Return the further settings of sampling that are to be sent."""
+    on = {
+        name: value
+        for name in _OFF
+        if (value := getattr(sampling, name)) != Sampling.model_fields[name].default
+    }
+    if refused := sorted(set(on) - set(provider.filters)):
+        raise EngineError(
+            f"this provider takes no {' or '.join(refused)}; leave {'it' if len(refused) == 1 else 'them'} out"
+        )
+    return {name: _OFF[name] for name in provider.filters if provider.explicit} | on

@@ -7,6 +7,8 @@
 import torch
 from torch import Tensor
 
+from drp.engines.base import Sampling
+
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
@@ -30,29 +32,46 @@ def uniform(seeds: Tensor, step: int | Tensor) -> Tensor:
     return _logical_shift(z, 11).double() * 2.0**-53
 
 
-def sample(logits: Tensor, seeds: Tensor, step: int | Tensor, temperature: float, top_p: float) -> Tensor:
+def sample(
+    logits: Tensor, seeds: Tensor, step: int | Tensor, how: Sampling, seen: Tensor | None = None
+) -> Tensor:
     """Draw one token per row.
+
+    Filters are applied in the order of vLLM, so that a served student draws from the same distribution:
+    repetition penalty, temperature, ``min_p``, ``top_k``, ``top_p`` of what these left.
 
     Args:
         logits: Scores of shape (rows, vocabulary).
         seeds: Row seeds, int64 of shape (rows,).
         step: Decoding step, 0-based; one number, or int64 of shape (rows,).
-        temperature: 0 is greedy.
-        top_p: Nucleus mass in (0, 1]; the most likely token always stays.
+        how: Temperature and filters; temperature 0 is greedy.
+        seen: Tokens that stand in each row already, bool of the shape of ``logits``; for the repetition penalty.
 
     Returns:
         Token ids, int64 of shape (rows,).
     """
-    if temperature == 0:
+    if seen is not None:
+        logits = logits.float()
+        # A score above 0 is divided and one below multiplied, so that either becomes less likely.
+        penal = torch.where(logits > 0, logits / how.repetition_penalty, logits * how.repetition_penalty)
+        logits = torch.where(seen, penal, logits)
+    if how.temperature == 0:
         return logits.argmax(-1)
-    probabilities = torch.softmax(logits.float() / temperature, -1)
+    probabilities = torch.softmax(logits.float() / how.temperature, -1)
     ranked, order = probabilities.sort(stable=True, dim=-1, descending=True)
+    if how.min_p:
+        ranked = ranked.masked_fill(ranked < how.min_p * ranked[:, :1], 0.0)
+    if how.top_k:
+        ranked[:, how.top_k :] = 0.0
     mass = ranked.cumsum(-1)
-    if top_p < 1:
-        ranked = ranked.masked_fill(mass - ranked >= top_p, 0.0)
+    if how.top_p < 1:
+        left = mass[:, -1:] if how.min_p or how.top_k else 1.0
+        ranked = ranked.masked_fill(mass - ranked >= how.top_p * left, 0.0)
         mass = ranked.cumsum(-1)
-    target = uniform(seeds, step).to(mass.dtype).unsqueeze(-1) * mass[:, -1:]
-    index = (mass <= target).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
-    # Rounding can point past the nucleus; the last token with any mass is the right one then.
-    index = torch.minimum(index, (ranked > 0).sum(-1, keepdim=True) - 1)
+    total = mass[:, -1:]
+    target = uniform(seeds, step).to(mass.dtype).unsqueeze(-1) * total
+    # Rounded up to the whole mass, a target would point behind the last token that has any: at the least likely
+    # token of all. Just below it, the first token whose mass exceeds the target always has some.
+    target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
+    index = (mass <= target).sum(-1, keepdim=True)
     return order.gather(-1, index).squeeze(-1)

@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from drp.engines.base import Sampling
 from drp.engines.sampling import sample
 
 ATTENTION = "drp_slots"
@@ -135,6 +136,8 @@ class SlotDecoder:
         self.look_every = 16 if self.graphed else 1  # looking costs a synchronisation on a GPU
         self.stops = torch.tensor(list(stop_ids), dtype=torch.long, device=self.device)
         self.room = self.limit_room = self.slots = 0
+        self.seen: Tensor | None = None
+        """Which tokens stand in each slot's prompt and completion, bool of shape (slots, vocabulary)."""
         self.at = _Slots()
 
     def _allocate(self, prompt: int, limit: int) -> None:
@@ -143,7 +146,8 @@ class SlotDecoder:
         if room <= self.room and limit <= self.limit_room:
             return
         self.cache: Any = None
-        self.graphs: dict[tuple[int, int, float, float], torch.cuda.CUDAGraph] = {}
+        self.seen = None
+        self.graphs: dict[tuple[int, int, Sampling], torch.cuda.CUDAGraph] = {}
         self.room, self.limit_room = max(room, self.room), max(limit, self.limit_room)
         self.slots = self._affordable()
         cache: Any = DynamicCache(config=self.model.config)
@@ -175,46 +179,41 @@ class SlotDecoder:
         self,
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[int],
-        *,
-        temperature: float,
-        top_p: float,
-        max_new_tokens: int,
+        how: Sampling,
     ) -> Iterator[Done]:
         """Yield each row as it ends; rows that have not stopped after ``max_new_tokens`` end there.
 
         Args:
             prompts: Token ids, one sequence a row, of any lengths.
             seeds: One non-negative 63-bit seed a row.
-            temperature: 0 is greedy.
-            top_p: Nucleus mass.
-            max_new_tokens: Most new tokens a row.
+            how: How tokens are drawn.
         """
         before = str(self.model.config._attn_implementation)
         self.model.set_attn_implementation(ATTENTION)
         try:
-            self._allocate(max(map(len, prompts)), max_new_tokens)
-            yield from self._run(prompts, seeds, temperature, top_p, max_new_tokens)
+            self._allocate(max(map(len, prompts)), how.max_new_tokens)
+            self._remember(how)
+            yield from self._run(prompts, seeds, how)
         finally:
             self.model.set_attn_implementation(before)
 
-    def _run(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        temperature: float,
-        top_p: float,
-        limit: int,
-    ) -> Iterator[Done]:
+    def _remember(self, how: Sampling) -> None:
+        """Make room for which tokens each row has seen, where a penalty asks for that."""
+        if how.repetition_penalty != 1 and self.seen is None:
+            config: Any = self.model.config.get_text_config()
+            self.seen = torch.zeros((self.slots, config.vocab_size), dtype=torch.bool, device=self.device)
+
+    def _run(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> Iterator[Done]:
         owner: list[int] = []  # the prompt in each slot in use
         following = 0
         while following < len(prompts) or owner:
             free = self.slots - len(owner)
             if following < len(prompts) and free >= max(1, self.slots // 16):
                 taken = list(range(following, min(following + free, len(prompts))))
-                self._fill(len(owner), [prompts[i] for i in taken], [seeds[i] for i in taken], limit)
+                self._fill(len(owner), [prompts[i] for i in taken], [seeds[i] for i in taken], how)
                 owner += taken
                 following += len(taken)
-            self._advance(len(owner), temperature, top_p)
+            self._advance(len(owner), how)
             ended = self.done[: len(owner)].nonzero().flatten().tolist()
             if not ended:
                 continue
@@ -223,16 +222,20 @@ class SlotDecoder:
                 yield owner[row], ids[:length]
             owner = self._compact(owner, set(ended))
 
-    def _fill(self, first: int, prompts: list[Sequence[int]], seeds: list[int], limit: int) -> None:
+    def _fill(self, first: int, prompts: list[Sequence[int]], seeds: list[int], how: Sampling) -> None:
         """Put prompts into the slots from ``first`` on: all but their last token goes into the caches."""
         end = first + len(prompts)
         lengths = torch.tensor([len(p) for p in prompts])
         self.position[first:end] = (lengths - 1).to(self.device)
         self.token[first:end] = torch.tensor([p[-1] for p in prompts]).to(self.device)
         self.seed[first:end] = torch.tensor(seeds, dtype=torch.long).to(self.device)
-        self.last[first:end] = limit - 1
+        self.last[first:end] = how.max_new_tokens - 1
         self.step[first:end] = 0
         self.done[first:end] = False
+        if how.repetition_penalty != 1 and self.seen is not None:
+            self.seen[first:end] = False
+            for row, prompt in enumerate(prompts, first):
+                self.seen[row, torch.tensor(list(prompt)).to(self.device)] = True
         width = int(lengths.max()) - 1
         per_pass = max(1, PREFILL_TOKENS // max(1, width))
         for start in range(0, len(prompts) if width else 0, per_pass):
@@ -249,37 +252,37 @@ class SlotDecoder:
                 past_key_values=self.cache, use_cache=True, logits_to_keep=1,
             )  # fmt: skip
 
-    def _advance(self, rows: int, temperature: float, top_p: float) -> None:
+    def _advance(self, rows: int, how: Sampling) -> None:
         """Decode ``look_every`` tokens of the first ``rows`` slots."""
         needed = int(self.position[:rows].max()) + self.look_every
         if not self.graphed:
-            self._step(rows, min(needed, self.room), temperature, top_p)
+            self._step(rows, min(needed, self.room), how)
             return
         length = min(-(-needed // LENGTH_STEP) * LENGTH_STEP, self.room)
         size = min(self.slots, max(16, 1 << (rows - 1).bit_length()))
         self.done[rows:size] = True  # slots beyond the rows in use ride along and change nothing
-        key = (size, length, temperature, top_p)
+        key = (size, length, how)
         if key not in self.graphs:
             self.graphs[key] = self._capture(*key)
         for _ in range(self.look_every):
             self.graphs[key].replay()
 
-    def _capture(self, size: int, length: int, temperature: float, top_p: float) -> torch.cuda.CUDAGraph:
-        state = (self.token, self.position, self.step, self.done, self.output)
+    def _capture(self, size: int, length: int, how: Sampling) -> torch.cuda.CUDAGraph:
+        state = (self.token, self.position, self.step, self.done, self.output, *self._seen())
         saved = [part.clone() for part in state]
         aside = torch.cuda.Stream(self.device)
         aside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(aside):  # libraries allocate on their first call, which no graph may hold
-            self._step(size, length, temperature, top_p)
+            self._step(size, length, how)
         torch.cuda.current_stream(self.device).wait_stream(aside)
         for part, value in zip(state, saved, strict=True):
             part.copy_(value)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._step(size, length, temperature, top_p)
+            self._step(size, length, how)
         return graph
 
-    def _step(self, rows: int, length: int, temperature: float, top_p: float) -> None:
+    def _step(self, rows: int, length: int, how: Sampling) -> None:
         """Feed each row's newest token and draw the next; rows that are done stay as they are."""
         token, position, step = self.token[:rows], self.position[:rows], self.step[:rows]
         done, output = self.done[:rows], self.output[:rows]
@@ -289,7 +292,10 @@ class SlotDecoder:
             input_ids=token.unsqueeze(-1), attention_mask=mask[:, None, None], position_ids=position.unsqueeze(-1),
             past_key_values=self.cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
-        drawn = sample(result.logits[:, -1], self.seed[:rows], step, temperature, top_p)
+        seen = self.seen[:rows] if how.repetition_penalty != 1 and self.seen is not None else None
+        drawn = sample(result.logits[:, -1], self.seed[:rows], step, how, seen)
+        if seen is not None:
+            seen.scatter_(1, drawn.unsqueeze(-1), True)
         place = step.clamp(max=self.limit_room - 1).unsqueeze(-1)
         output.scatter_(
             1, place, torch.where(done, output.gather(1, place).squeeze(-1), drawn.int()).unsqueeze(-1)
@@ -301,6 +307,9 @@ class SlotDecoder:
         position += goes_on.long()
         done |= ends
 
+    def _seen(self) -> tuple[Tensor, ...]:
+        return () if self.seen is None else (self.seen,)
+
     def _compact(self, owner: list[int], ended: set[int]) -> list[int]:
         """Move the last rows still under way into slots that ended; return who is where."""
         kept = len(owner) - len(ended)
@@ -309,7 +318,16 @@ class SlotDecoder:
         if holes:
             to = torch.tensor(holes, device=self.device)
             source = torch.tensor(movers, device=self.device)
-            state = (self.token, self.position, self.step, self.seed, self.last, self.done, self.output)
+            state = (
+                self.token,
+                self.position,
+                self.step,
+                self.seed,
+                self.last,
+                self.done,
+                self.output,
+                *self._seen(),
+            )
             for part in (*state, *(part for layer in self.cache.layers for part in layer.store)):
                 part[to] = part[source]
             for hole, mover in zip(holes, movers, strict=True):

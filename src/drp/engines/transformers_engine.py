@@ -180,31 +180,24 @@ class TransformersEngine:
                     f"a prompt of {longest} tokens does not fit the {self.context}-token context of {self.path}"
                 )
         prompts, seeds = [ids for ids, _ in rendered], [request.seed for request in batch]
-        for row, output in self._decode(prompts, seeds, sampling, limit):
+        for row, output in self._decode(
+            prompts, seeds, sampling.model_copy(update={"max_new_tokens": limit})
+        ):
             ids, opened = rendered[row]
             yield Reply(batch[row].id, self._completion(output, len(ids), opened))
 
     def _decode(
-        self, prompts: list[list[int]], seeds: list[int], sampling: Sampling, limit: int
+        self, prompts: list[list[int]], seeds: list[int], how: Sampling
     ) -> Iterator[tuple[int, list[int]]]:
         if self._slots is not None:
-            return self._slots.decode(
-                prompts, seeds,
-                temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=limit,
-            )  # fmt: skip
-        return enumerate(
-            decode(
-                self.model, prompts, seeds,
-                temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=limit,
-                stop_ids=self.stop_ids, pad_id=self.stop_ids[0],
-            )
-        )  # fmt: skip
+            return self._slots.decode(prompts, seeds, how)
+        return enumerate(decode(self.model, prompts, seeds, how, self.stop_ids))
 
     def _completion(self, output: list[int], prompt_tokens: int, opened: bool) -> Completion:
         stopped = bool(output) and output[-1] in self.stop_ids
         body = output[:-1] if stopped else output
         text = self.tokenizer.decode(body, skip_special_tokens=False)
-        thinking, answer, closed = split_thinking(text, opened=opened)
+        thinking, answer, closed = split_thinking(text, opened=opened, cut=not stopped)
         return Completion(
             thinking=thinking,
             answer=answer,

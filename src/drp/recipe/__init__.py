@@ -8,9 +8,9 @@ from drp.recipe.settings import (
     PruneSettings,
     Recipe,
     StudentSettings,
-    defining,
     defining_pruning,
 )
+from drp.runs.fingerprints import defining
 
 __all__ = [
     "PROTOCOLS",

@@ -1,22 +1,19 @@
 """The recipe: one strict description of a run, read from YAML, every field with a default."""
 
-from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from drp.benchmarks.registry import ProblemSet
 from drp.engines.base import Sampling
 from drp.engines.pricing import Price, price_of
 from drp.engines.providers import ProviderName, provider_of
 from drp.pruning.checks import CheckLimits
-from drp.records import Record
+from drp.records import Record, content_id
+from drp.runs.fingerprints import EXECUTION, defining
 from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesSettings
 from drp.training.settings import RlSettings, TrainSettings
-
-EXECUTION: dict[str, Any] = {"execution": True}
-"""Marks a field that changes how a stage runs but not what it produces: no part of fingerprints."""
 
 
 class StudentSettings(Record):
@@ -39,6 +36,9 @@ class PromptSettings(Record):
     """User message; `{question}` stands for the question."""
 
 
+Omittable = Literal["temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "response_format"]
+
+
 class EndpointSettings(Record):
     """An OpenAI-compatible endpoint."""
 
@@ -47,7 +47,7 @@ class EndpointSettings(Record):
     base_url: str | None = Field(default=None, json_schema_extra=EXECUTION)
     """Its URL, such as http://localhost:8000/v1; left out: the provider's."""
     key_variable: str | None = Field(default=None, json_schema_extra=EXECUTION)
-    """Environment variable that holds the key; left out: the provider's, such as OPENAI_API_KEY."""
+    """Environment variable that holds the key; left out: the provider's, such as OPENAI_API_KEY, or DRP_ENDPOINT_KEY."""
     concurrency: int = Field(default=32, ge=1, json_schema_extra=EXECUTION)
     """Most requests in flight; fewer while the endpoint is busy."""
     requests_per_minute: int | None = Field(default=None, ge=1, json_schema_extra=EXECUTION)
@@ -58,10 +58,17 @@ class EndpointSettings(Record):
     """Seconds after which a request is tried again."""
     max_retries: int = Field(default=6, ge=0, json_schema_extra=EXECUTION)
     """How often a request that may yet succeed is tried again."""
-    omit: tuple[Literal["temperature", "top_p", "seed"], ...] = Field(default=(), json_schema_extra=EXECUTION)
+    restart_s: float = Field(default=300.0, ge=0, json_schema_extra=EXECUTION)
+    """How long a server that has answered before may be away: vLLM takes a minute or more to start again."""
+    omit: tuple[Omittable, ...] = Field(default=(), json_schema_extra=EXECUTION)
     """Parameters not to send, for models that refuse them."""
     extra: dict[str, Any] = Field(default_factory=dict)
     """Parameters to send as they are, such as reasoning_effort."""
+
+    def setup(self, model: str) -> str:
+        """Return the identity of all that may make the endpoint refuse a request of its ``model``."""
+        asked = (self.provider, self.base_url, self.key_variable, self.omit, self.extra)
+        return content_id("setup", model, *asked)
 
 
 class StudentEndpointSettings(EndpointSettings):
@@ -69,6 +76,8 @@ class StudentEndpointSettings(EndpointSettings):
 
     model: str | None = None
     """The student's name there; left out: `student.model`."""
+    prefilled: bool | None = Field(default=None, json_schema_extra=EXECUTION)
+    """Whether the student's template ends the prompt in `<think>`; left out: as its tokenizer's template does, else yes."""
 
 
 class TeacherEndpointSettings(EndpointSettings):
@@ -303,20 +312,3 @@ class Recipe(Record):
     @classmethod
     def _protocol(cls, data: object) -> object:
         return _filled(data)
-
-
-def defining(settings: BaseModel) -> dict[str, Any]:
-    """Return the fields that define results, as JSON values: execution-only fields are left out."""
-    found: dict[str, Any] = {}
-    for name, info in type(settings).model_fields.items():
-        if info.json_schema_extra == EXECUTION:
-            continue
-        value = getattr(settings, name)
-        found[name] = defining(value) if isinstance(value, BaseModel) else _plain(value)
-    return found
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple | list):
-        return [defining(v) if isinstance(v, BaseModel) else _plain(v) for v in value]  # type: ignore[misc]
-    return str(value) if isinstance(value, Path) else value

@@ -114,11 +114,15 @@ class Journal:
             while data:
                 data = data[self._file.write(data) :]  # an almost full disk takes a part
 
+    def sync(self) -> None:
+        """Return when the disk has what was written, so that not even a power cut takes it."""
+        with writing(self.path):
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Flush to disk and close."""
         if not self._file.closed:
-            with writing(self.path):
-                os.fsync(self._file.fileno())
+            self.sync()
             self._file.close()
 
     def __enter__(self) -> Self:

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
 from pydantic import ValidationError
 
-from drp.errors import BudgetError, EditScriptError, TeacherError
+from drp.errors import BudgetError, EditScriptError, EngineError, TeacherError
 from drp.grading.grader import Grader
 from drp.pruning.checks import CHECK_MEANING
 from drp.records import Check, Failure, PrunedTrace, Trace, Usage
@@ -108,23 +108,44 @@ async def _candidate(
                 for check in attempt.checks
                 if check.name in (attempt.reason or "").split(", ")
             ]
-            repaired = await teacher.repair(trace, units, proposal, complaints)
+            repaired = await _or_none(teacher.repair(trace, units, proposal, complaints))
             if repaired is not None:
                 again = await _attempt(trace, teacher, units, repaired, judge)
                 if again.accepted:
                     proposal, attempt = repaired, again.model_copy(update={"repaired": True})
                 else:
                     attempt = attempt.model_copy(update={"usage": again.usage})
-        if attempt.accepted and (smooth := await teacher.polish(trace, units, proposal)):
+        if attempt.accepted and (smooth := await _or_none(teacher.polish(trace, units, proposal))):
             polished = await _attempt(trace, teacher, units, smooth, judge)
             if polished.accepted:
                 attempt = polished.model_copy(update={"polished": True, "repaired": attempt.repaired})
     except TeacherError as error:
-        message, kind, raw = str(error)[:2000], error.kind, error.raw
-        return Failure(id=trace.id, stage="prune", kind=kind, message=message, raw=raw, retry=error.retry)
+        return Failure(
+            id=trace.id,
+            stage="prune",
+            kind=error.kind,
+            message=str(error)[:2000],
+            raw=error.raw,
+            retry=error.retry,
+            setup=error.setup,
+        )
     except (EditScriptError, ValidationError) as error:
         return Failure(id=trace.id, stage="prune", kind="invalid_script", message=str(error)[:2000])
     return attempt
+
+
+async def _or_none(second: Awaitable[Proposal | None]) -> Proposal | None:
+    """Return what a second request brings; that it brings nothing usable is no reason to lose the first.
+
+    Raises:
+        TeacherError: It may yet succeed, so the trace is tried again.
+    """
+    try:
+        return await second
+    except (TeacherError, EditScriptError, ValidationError) as error:
+        if isinstance(error, TeacherError) and error.retry:
+            raise
+        return None
 
 
 def _complaint(check: Check) -> str:
@@ -195,16 +216,19 @@ async def prune_traces(
 
     Raises:
         BudgetError: The budget is used up; what was done is on file.
+        EngineError: The teacher's endpoint refuses every request.
     """
-    stopped: list[BudgetError] = []
+    stopped: list[BudgetError | EngineError] = []
 
     async def one(trace: Trace, teacher: Teacher, judge: Judge) -> PrunedTrace | Failure | None:
         if stopped:
             return None
         try:
             return await prune_trace(trace, teacher, judge)
-        except BudgetError as error:
-            stopped.append(error)
+        except (BudgetError, EngineError) as error:
+            stopped.append(
+                error
+            )  # what is under way was paid, or may be: it is waited for, and nothing new begins
             return None
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:

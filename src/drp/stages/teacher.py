@@ -62,7 +62,7 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
     preset = PRESETS.get(settings.llm.model)
     if preset and preset.retired and endpoint.base_url is None:
         say(f"note: {preset.retired}")
-    direct = open_endpoint(settings.llm.model, endpoint)
+    direct = open_endpoint(settings.llm.model, endpoint, say)
     engine: Engine = direct
     if endpoint.batch:
         engine = BatchEngine(
@@ -80,9 +80,14 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
 
 
 def open_endpoint(
-    model: str, endpoint: EndpointSettings, *, prefilled_thinking: bool = False
+    model: str,
+    endpoint: EndpointSettings,
+    say: Say = lambda _: None,
+    *,
+    thinks: bool = False,
+    prefilled: bool = False,
 ) -> "OpenAIEngine":
-    """Return the engine for an endpoint's settings."""
+    """Return the engine for an endpoint's settings; see :class:`drp.engines.openai_engine.OpenAIEngine`."""
     from drp.engines.openai_engine import OpenAIEngine
 
     return OpenAIEngine(
@@ -95,7 +100,11 @@ def open_endpoint(
         tokens_per_minute=endpoint.tokens_per_minute,
         timeout_s=endpoint.timeout_s,
         max_retries=endpoint.max_retries,
+        restart_s=endpoint.restart_s,
         omit=endpoint.omit,
         extra=endpoint.extra,
-        prefilled_thinking=prefilled_thinking,
+        setup=endpoint.setup(model),
+        thinks=thinks,
+        prefilled=prefilled,
+        say=say,
     )

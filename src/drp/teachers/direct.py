@@ -65,7 +65,7 @@ class WholeTeacher(LlmTeacher):
                 )
             faults = faults_of(units, earlier, first, last, complaints) if earlier else ""
             message = user(context(trace, so_far), fenced("trace", shown), faults, "\n".join(asks))
-            tokens = rough_tokens(len(shown) + len(trace.answer)) + 100
+            tokens = rough_tokens(shown + trace.answer) + 100
             completion = await _whole_reply(session, system, message, tokens)
             text, mark, ending = completion.answer.partition("## Answer")
             answer = ending.strip(" :\n") or None if mark else None

@@ -204,7 +204,9 @@ class LlmTeacher(ABC):
     ) -> Proposal | None:
         """Ask once more, showing the earlier result and what was wrong with it."""
         again = await self.propose(trace, units, self.session(0), proposal.script, complaints)
-        return again.model_copy(update={"usage": proposal.usage | again.usage})
+        # A reply about the script alone leaves the answer part as it was.
+        kept = {"usage": proposal.usage | again.usage, "answer": again.answer or proposal.answer}
+        return again.model_copy(update=kept)
 
     @abstractmethod
     async def propose(
@@ -225,7 +227,7 @@ class LlmTeacher(ABC):
         before = apply_script(units, proposal.script)
         system = Message(role="system", content=load_prompt("polish.v1.txt"))
         session = self.session(0)
-        request = session.request((system, user(fenced("text", before))), rough_tokens(len(before)) * 5 // 4)
+        request = session.request((system, user(fenced("text", before))), rough_tokens(before) * 5 // 4)
         completion = await session.ask(request)
         after = completion.answer.strip().removeprefix("<text>").removesuffix("</text>").strip()
         alike = similarity(before, after)

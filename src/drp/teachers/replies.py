@@ -1,12 +1,16 @@
 """Every paid reply, on disk before it is read: the same request is never paid for twice."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
-from drp.engines.base import Engine, Request
+from pydantic import RootModel
+
+from drp.engines.base import Engine, Request, Wasted
 from drp.engines.budget import Budget
 from drp.errors import TeacherError
 from drp.records import Completion, Failure, Keyed, Usage, content_id
+from drp.runs.fingerprints import defining
 from drp.runs.journal import Journal, read_records
 
 
@@ -18,16 +22,33 @@ class StoredReply(Keyed):
     """Whether it was paid at the batch price."""
 
 
+class WastedReply(Keyed):
+    """A reply that was paid and is no completion, under the identity of its request, which may be asked again."""
+
+    wasted: Wasted
+    batch: bool = False
+
+
+class _OnFile(RootModel[StoredReply | WastedReply]):
+    """One line of the file."""
+
+
+def read_replies(path: Path) -> Iterator[StoredReply | WastedReply]:
+    """Yield all that was paid for, in the order it came."""
+    return (line.root for line in read_records(path, _OnFile))
+
+
 class ReplyStore:
     """Asks an engine, unless the same request has been answered before or is being answered now."""
 
     def __init__(self, path: Path, engine: Engine, budget: Budget | None = None) -> None:
         self.engine, self.budget = engine, budget or Budget()
         self._known: dict[str, StoredReply] = {}
-        for reply in read_records(path, StoredReply):
-            self._known[reply.id] = reply
-            self.budget.count(reply.completion.usage, batch=reply.batch)
+        for reply in read_replies(path):
+            self._count(reply)
         self._journal = Journal(path)
+        self._syncing = asyncio.Lock()
+        self._written = self._safe = 0
         self.given: dict[str, Usage] = {}
         """Usage of every reply given out by this object, from file or from the engine."""
         self._asking: dict[str, asyncio.Future[StoredReply]] = {}
@@ -41,7 +62,7 @@ class ReplyStore:
             "reply",
             self.engine.identity,
             [{"role": message.role, "content": message.content} for message in request.messages],
-            request.sampling.model_dump(),
+            defining(request.sampling),
             *rest,
         )
 
@@ -81,17 +102,40 @@ class ReplyStore:
     async def _pay(self, request: Request) -> StoredReply:
         async with self.budget.room_for(request):
             async for reply in self.engine.complete([[request]]):
+                for wasted in reply.wasted:
+                    await self._keep(WastedReply(id=request.id, wasted=wasted, batch=self.budget.batch))
                 outcome = reply.outcome
                 if isinstance(outcome, Failure):
                     raise TeacherError(
-                        outcome.message, kind=outcome.kind, retry=outcome.retry, raw=outcome.raw
+                        outcome.message,
+                        kind=outcome.kind,
+                        retry=outcome.retry,
+                        raw=outcome.raw,
+                        setup=outcome.setup,
                     )
                 stored = StoredReply(id=request.id, completion=outcome, batch=self.budget.batch)
-                self._journal.append(stored)
-                self._known[request.id] = stored
-                self.budget.count(outcome.usage, batch=stored.batch)
+                await self._keep(stored)
                 return stored
         raise TeacherError("the engine gave no reply", kind="empty_reply", retry=True)
+
+    def _count(self, reply: StoredReply | WastedReply) -> None:
+        if isinstance(reply, StoredReply):
+            self._known[reply.id] = reply
+            self.budget.count(reply.completion.usage, batch=reply.batch)
+        else:
+            self.budget.count(reply.wasted.usage, batch=reply.batch)
+
+    async def _keep(self, reply: StoredReply | WastedReply) -> None:
+        """Write a reply, and return when the disk has it; replies that come while it syncs share the next sync."""
+        self._journal.append(reply)
+        self._count(reply)
+        self._written += 1
+        mine = self._written
+        async with self._syncing:
+            if self._safe < mine:
+                written = self._written
+                await asyncio.to_thread(self._journal.sync)
+                self._safe = written
 
     async def close(self) -> None:
         """Close the file and the engine."""

@@ -200,7 +200,7 @@ class TwoStageTeacher(LlmTeacher):
         system = load_prompt("segmentation.v1.txt").replace("{skills}", self.allowed_skills)
         rest = "".join(units)
         message = user(context(trace), fenced("trace", rest), "Divide this trace into steps.")
-        tokens = rough_tokens(len(rest)) + 24 * len(units) + 200
+        tokens = rough_tokens(rest) + 24 * len(units) + 200
         return session.request((Message(role="system", content=system), message), tokens, attempt)
 
     def _edition(
@@ -229,7 +229,7 @@ class TwoStageTeacher(LlmTeacher):
             )
         system = Message(role="system", content=load_prompt("compression.v1.txt"))
         message = user(context(trace, so_far), fenced("steps", shown), faults, "\n".join(asks))
-        tokens = rough_tokens(len("".join(units)) + len(trace.answer)) + 14 * len(steps) + 200
+        tokens = rough_tokens("".join(units) + trace.answer) + 14 * len(steps) + 200
         return session.request((system, message), tokens * (attempt + 1), attempt)
 
     def requests(self, trace: Trace, units: Sequence[str], steps: Sequence[Step]) -> list[Request]:

@@ -15,16 +15,18 @@ def split_thinking(text: str, *, opened: bool, cut: bool = False) -> tuple[str, 
     Returns:
         Thinking and answer, both stripped at their ends, and ``closed``. Text without any tag
         counts as answer, with no thinking left open, unless the prompt opened the tag or the text
-        was cut: what would have come next is not known, so nothing in it is an answer.
+        was cut: what would have come next is not known, so nothing in it is an answer. A cut right
+        behind the closing tag leaves the thinking open too: servers that take the tag away show the same
+        for a cut right before it.
     """
     body = text.lstrip()
     if body.startswith(OPEN):
         body, opened = body[len(OPEN) :], True
     thinking, tag, answer = body.partition(CLOSE)
-    if tag:
+    if tag and (answer.strip() or not cut):
         return thinking.strip(), answer.strip(), True
     if opened or cut:
-        return body.strip(), "", False
+        return thinking.strip(), "", False
     return "", body.strip(), True
 
 

@@ -16,7 +16,7 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from drp.engines.base import request_seed
+from drp.engines.base import Sampling, request_seed
 from drp.engines.encoding import encode
 from drp.engines.slots import SlotDecoder, fits
 from drp.engines.transformers_engine import stop_ids
@@ -82,11 +82,8 @@ class Practice:
         if checkpointing:
             inner.gradient_checkpointing_disable()
         try:
-            rows = dict(
-                self.decoder.decode(
-                    prompts, seeds, temperature=temperature, top_p=1.0, max_new_tokens=self.limit
-                )
-            )
+            how = Sampling(temperature=temperature, top_p=1.0, max_new_tokens=self.limit)
+            rows = dict(self.decoder.decode(prompts, seeds, how))
         finally:
             if checkpointing:
                 inner.gradient_checkpointing_enable()

@@ -1,12 +1,11 @@
 """Settings of fine-tuning; light, so that recipes load without torch."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from drp.records import Record
-
-EXECUTION: dict[str, Any] = {"execution": True}
+from drp.runs.fingerprints import EXECUTION
 
 
 class TrainSettings(Record):

@@ -1,0 +1,145 @@
+"""What the errors of an endpoint mean: try later, give one item up, or stop because the set-up is wrong.
+
+An error that every request would meet must never be written down as the outcome of an item: after the setting is
+mended nothing would be asked again. So only what depends on an item's own text is final.
+"""
+
+import random
+import re
+from typing import Any, Literal, cast
+
+import openai
+
+from drp.engines.chat_replies import BadReplyError
+
+LONGEST_BACK_OFF_S = 60.0
+LONGEST_WAIT_S = 120.0
+"""A Retry-After beyond this is taken for this."""
+LEAST_ROOM = 16
+"""Tokens of output that must fit beside a prompt; with less room the prompt itself is too long."""
+
+Meaning = Literal["later", "setup", "item", "doubtful"]
+"""``later``: the same request may succeed; ``setup``: none will until a setting, the key or the account is mended;
+``item``: this text will never pass; ``doubtful``: the request is refused, and only another text shows why."""
+
+_EMPTY_ACCOUNT = re.compile(
+    r"insufficient[_ ](?:quota|balance|funds|credit)|billing|credit balance|exceeded your (?:current )?quota",
+    re.I,
+)
+_REFUSED_TEXT = re.compile(
+    r"content[_ -](?:filter|policy|management)|invalid_prompt|flagged|moderation|safety (?:system|policy|filter)",
+    re.I,
+)
+_CONTEXT = re.compile(r"context (?:length|window|size)\D{0,30}(\d[\d,]*)|n_ctx\D{0,5}(\d+)", re.I)
+"""The context in what vLLM, SGLang, OpenAI and llama.cpp say: "maximum context length is 2048 tokens"."""
+_PROMPT = re.compile(
+    r"(\d[\d,]*)(?: tokens)? (?:input tokens|in the messages|(?:in|from) the (?:input|prompt))"
+    r"|(?:prompt|input) (?:contains|has)(?: at least)? (\d[\d,]*)",
+    re.I,
+)
+"""The prompt's length there: "your request has 100 input tokens", "(100 in the messages, 12000 in the completion)"."""
+
+
+def meaning(error: BaseException) -> Meaning:
+    """Return what follows from an error of a request."""
+    if isinstance(error, openai.APIStatusError):
+        return meaning_of(error.status_code, f"{error.code} {said(error)}")
+    return "later" if isinstance(error, openai.APIError | TimeoutError | BadReplyError) else "doubtful"
+
+
+def said(error: openai.APIStatusError) -> str:
+    """Return an endpoint's own words, without what the client puts around them."""
+    body = error.body
+    words = cast("dict[str, object]", body).get("message") if isinstance(body, dict) else None
+    return str(words or error.message)
+
+
+def meaning_of(status: int, words: str) -> Meaning:
+    """Return what follows from a status above 400 and what was said with it, code and message."""
+    if status == 402 or (status == 429 and _EMPTY_ACCOUNT.search(words)):
+        return "setup"
+    if status >= 500 or status in (408, 409, 425, 429):
+        return "later"
+    if status == 413 or _REFUSED_TEXT.search(words):
+        return "item"
+    if status in (401, 403, 404, 405):
+        return "setup"
+    return "item" if _lengths(words) else "doubtful"
+
+
+def mend(status: int, message: str, model: str, url: str, variable: str) -> str:
+    """Return what is wrong with a set-up and how to mend it, in one sentence or two."""
+    words = " ".join(message.split())[:500].rstrip(".")
+    if status in (402, 429):
+        return f"the account behind {variable} has no quota left: {words}. Top it up and run the same command again"
+    if status in (401, 403):
+        return f"the endpoint refused the key: {words}. It comes from the environment variable {variable}"
+    if status in (404, 405):
+        v1 = "" if url.rstrip("/").endswith("/v1") else " (it does not end in /v1)"
+        return (
+            f"{url} answers {status} when asked for a chat completion: {words}. Look at endpoint.base_url{v1} and at the "
+            f"model's name there, {model!r}"
+        )
+    return (
+        f"{url} refuses every request ({status}): {words}. If it names a parameter, leave that out with "
+        "endpoint.omit=[NAME], or set another value; then run the same command again"
+    )
+
+
+def clamped(body: dict[str, Any], error: BaseException, limit: str) -> dict[str, Any] | None:
+    """Return a request with as many output tokens as fit beside its prompt, if that is what was wrong with it.
+
+    An engine in this process cuts the limit to the context in the same way.
+
+    Args:
+        body: The request that was refused.
+        error: Why.
+        limit: The name of its output limit.
+    """
+    if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 422):
+        return None
+    lengths = _lengths(said(error))
+    if lengths is None:
+        return None
+    room = lengths[0] - lengths[1]
+    return body | {limit: room} if LEAST_ROOM <= room < body[limit] else None
+
+
+def _lengths(words: str) -> tuple[int, int] | None:
+    """Return context and prompt in tokens, as a refusal names them."""
+    context, prompt = _CONTEXT.search(words), _PROMPT.search(words)
+    if not context or not prompt:
+        return None
+    first, second = (int((m[1] or m[2]).replace(",", "")) for m in (context, prompt))
+    return first, second
+
+
+def nobody_listens(error: BaseException) -> bool:
+    """Return whether a connection could not be made at all; the transport calls some of these a time-out."""
+    return isinstance(error, openai.APIConnectionError) and "Connect" in type(error.__cause__).__name__
+
+
+def lost(error: openai.APIError | TimeoutError, timeout_s: float) -> tuple[str, str]:
+    """Return kind and message of a request that got no reply at all."""
+    if isinstance(error, TimeoutError | openai.APITimeoutError) and not nobody_listens(error):
+        return "timeout", f"no reply within {timeout_s:g} s"
+    return "connection", str(error.__cause__ or error)
+
+
+def retry_after(error: BaseException | None) -> float | None:
+    """Return the seconds an error's Retry-After asks for, or ``None``."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    headers = error.response.headers
+    try:
+        milliseconds = headers.get("retry-after-ms")
+        seconds = float(milliseconds) / 1000 if milliseconds else float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)
+
+
+def pause(error: BaseException | None, tries: int) -> float:
+    """Return how long to wait after ``tries``: as told, or exponentially longer with jitter."""
+    told = retry_after(error)
+    return told if told is not None else random.uniform(0, min(LONGEST_BACK_OFF_S, 0.5 * 2.0 ** (tries - 1)))
