@@ -24,6 +24,9 @@ class BatchServer:
         self.fate: Callable[[int, int], str] = lambda batch, position: "ok"
         self.polls = 1
         self.broken: str | None = None
+        self.ascii = True
+        """Whether files hold nothing beyond ASCII; some providers write what lies beyond it as it is."""
+        self.garbled: Callable[[list[str]], list[str]] = lambda lines: lines
         self.silent = 0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -103,7 +106,7 @@ class BatchServer:
             if fate == "ok":
                 self.paid[row["custom_id"]] = self.paid.get(row["custom_id"], 0) + 1
                 result["response"] = {"status_code": 200, "body": self.answer(row["body"])}
-                done.append(json.dumps(result))
+                done.append(json.dumps(result, ensure_ascii=self.ascii))
             elif fate == "expired":
                 expired = True
                 result |= {"response": None, "error": {"code": "batch_expired", "message": "not in time"}}
@@ -113,6 +116,7 @@ class BatchServer:
                 error = {"error": {"message": fate, "type": "x", "code": None}}
                 result["response"] = {"status_code": status, "body": error}
                 wrong.append(json.dumps(result))
+        done = self.garbled(done)
         for name, rows in (("output_file_id", done), ("error_file_id", wrong)):
             if rows:
                 key = f"file-{len(self.files)}"

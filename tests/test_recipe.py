@@ -1,3 +1,6 @@
+import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,113 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(RecipeError, match="is not YAML"):
             load_recipe(path)
+
+
+LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LAUGHS.encode(), r"more than 10,000 keys and values, aliases spelt out.*line \d+"),
+        (("x: &x {a: 1}\ny: {" + ", ".join(f"<<{i}: *x" for i in range(6000)) + "}").encode(), "aliases spelt out"),
+        (b"a: &a [*a]\n", r"\*a stands inside what it names.*line 1"),
+        (b"[" * 100_000, "nested more than 50 deep"),
+        (b"{a: " * 100_000, "nested more than 50 deep"),
+        (b"- " * 100_000, "nested more than 50 deep"),
+        (b"a: " + b"[" * 100_000 + b"]" * 100_000, "nested more than 50 deep"),
+        (b"x: " + b"y" * 1_100_000, "longer than 1,000,000"),
+        (b"- 1\n" * 240_000, "more than 10,000"),
+        (b"train:\n  rank: 4\n  alpha: 8\n  rank: 8\n", "the key 'rank' stands twice.*line 4"),
+        (b"name: a\nname: a\n", "the key 'name' stands twice"),
+        (b"train:\n\trank: 4\n", "line 2.*indent with spaces"),
+        ("name: a\n".encode("utf-16"), "is not YAML that makes a recipe, in UTF-8"),
+        (b"name: a\n---\nname: b\n", "expected a single document"),
+        (b"name: a\x00b\n", "not allowed"),
+        (b"name: 2024-13-45\n", "a value cannot be read: month"),
+        (b"seed: 0x_\n", "a value cannot be read"),
+        (b"name: !!timestamp x\n", "a value cannot be read"),
+        (b"train: {rank: " + b"9" * 5000 + b"}\n", "a value cannot be read"),
+        (b"name: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
+        (b"? [1, 2]\n: 3\n", "unhashable key"),
+        (b"1: 2\n", "1: unknown field|Keys should be strings"),
+        (b"text\n", "a recipe is a mapping of sections, not a str"),
+        (b"train: {learning_rate: .nan}\n", "train.learning_rate"),
+        (b"train: {learning_rate: .inf}\n", "train.learning_rate: write a finite number"),
+        (b"train: {learning_rate: nan}\n", "train.learning_rate"),
+        (b"generate: {sampling: {temperature: .inf}}\n", "generate.sampling.temperature: write a finite number"),
+        (b"generate: {sampling: {temperature: 'inf'}}\n", "generate.sampling.temperature: write a finite number"),
+        (b"prune: {learnability: true, max_nll_rise: .nan}\n", "prune.max_nll_rise: write a finite number"),
+        (b"train: {rank: true}\n", "train.rank: write a number, not true"),
+        (b"problems: [{count: true}]\n", "problems.0.count: write a number, not true"),
+        (b"train: {learning_rate: yes}\n", "train.learning_rate: write a number, not true"),
+        (b"generate: {seed: 1000000000000000000000}\n", "generate.seed: write a number of at most 18 digits"),
+        (b"name: 5\n", "name: Input should be a valid string \\(got 5\\)"),
+        (b"student: {model: 1.5}\n", "student.model: Input should be a valid string"),
+        (b"{" + b", ".join(b"k%d: 1" % i for i in range(1000)) + b"}", "and 988 more"),
+    ],
+)  # fmt: skip
+def test_hostile_and_mistaken_recipes_are_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+    """Each was a traceback, a minute of waiting, or a run with a number nobody wrote: NaN, or true read as 1."""
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    begun = time.monotonic()
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    said = str(caught.value)
+    assert re.search(message, said, re.DOTALL), said
+    assert str(path) in said and len(said) < 3000
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.learning_rate=nan", "write a finite number|greater than"),
+        ("generate.sampling.temperature=inf", "write a finite number"),
+        ("train.rank=true", "write a number, not true"),
+        ("train.rank=[[[[[" + "[" * 5000, "nested more than 50 deep"),
+        ("a." * 5000 + "b=1", "no field lies that deep"),
+        ("problems.²=1", "a position from 0"),
+        ("name=2024-13-45", "a value cannot be read"),
+    ],
+)  # fmt: skip
+def test_hostile_overrides_are_one_sentence(override: str, message: str) -> None:
+    """What holds for a file holds for the command line."""
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(None, ["problems=[{count: 1}]", override])
+
+
+def test_what_the_system_refuses_is_one_sentence(tmp_path: Path) -> None:
+    """A folder, a broken run folder, a name too long, a pipe without a writer."""
+    with pytest.raises(RecipeError, match=r"is a folder without a recipe\.json"):
+        load_recipe(tmp_path)
+    with pytest.raises(RecipeError, match="name too long"):
+        load_recipe(tmp_path / ("x" * 3000))
+    (tmp_path / "recipe.json").mkdir()
+    with pytest.raises(RecipeError, match="is a folder; name a recipe"):
+        load_recipe(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert load_recipe(tmp_path / "pipe") == Recipe()  # as an empty file: nothing but defaults
+
+
+def test_anchors_merges_and_a_mark_at_the_start_are_good_yaml(tmp_path: Path) -> None:
+    """Sharing a section is what anchors are for; a merged key may be overridden."""
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "\ufeffgenerate:\n  sampling: &s {temperature: 0.5, top_p: 0.9}\n"
+        "evaluate:\n  sampling: &t {<<: *s, temperature: 0.7}\n"
+        "prune:\n  llm: {sampling: {<<: *t, top_p: 1.0}}\n"
+        if False
+        else "\ufeffgenerate:\n  sampling: &s {temperature: 0.5, top_p: 0.9}\n"
+        "evaluate:\n  sampling: {<<: *s, temperature: 0.7}\n",
+        encoding="utf-8",
+    )
+    recipe = load_recipe(path)
+    assert (recipe.generate.sampling.temperature, recipe.evaluate.sampling.temperature) == (0.5, 0.7)
+    assert recipe.evaluate.sampling.top_p == 0.9
 
 
 def test_overrides_reach_every_depth() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from drp.benchmarks.registry import load_problems
+from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.identity import model_identity
 from drp.errors import IncompleteError, MissingExtraError, RunFolderError
 from drp.grading import VERSION as GRADER_VERSION
@@ -65,6 +65,7 @@ class OnFile:
     ) -> None:
         self.method = method_of(recipe)
         self.recipe, self.run_folder, self.say, self.limit, self.partial = recipe, run, say, limit, partial
+        self._noted: set[str] = set()
 
     # What each stage depends on.
 
@@ -101,7 +102,16 @@ class OnFile:
 
     def evaluation_problems(self) -> list[Problem]:
         """Return the problems to evaluate on."""
-        return [p for s in self.recipe.evaluate.benchmarks for p in load_problems(s, self.limit)]
+        return self._problems(self.recipe.evaluate.benchmarks)
+
+    def _problems(self, sets: Sequence[ProblemSet]) -> list[Problem]:
+        return [problem for wanted in sets for problem in load_problems(wanted, self.limit, self._note)]
+
+    def _note(self, line: str) -> None:
+        """Say once what reading a file brought up, however often it is read."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self.say(f"note: {line}")
 
     def prune_settings(self) -> Settings:
         """Return what defines the pruned traces."""
@@ -133,7 +143,7 @@ class OnFile:
 
     def training_problems(self) -> list[Problem]:
         """Return the training problems."""
-        return [p for s in self.recipe.problems for p in load_problems(s, self.limit)]
+        return self._problems(self.recipe.problems)
 
     def traces(self) -> list[Trace]:
         """Return the traces of the recipe's problems, which stage generate must have drawn."""

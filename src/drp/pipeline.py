@@ -287,7 +287,7 @@ def prune_file(
     """
     from drp.benchmarks.files import read_traces
 
-    traces = read_traces(path)[:limit]
+    traces = read_traces(path, say)[:limit]
     if not traces:
         raise DrpError(f"{path} holds no traces")
     folder, _ = run.open_stage("prune", pruning_settings(recipe))

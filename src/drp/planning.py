@@ -61,7 +61,7 @@ def estimate_costs(
             f"the {settings.teacher} teacher costs nothing; name another with prune.teacher=edit_script"
         )
     if traces_file:
-        traces = read_traces(traces_file)[:limit]
+        traces = read_traces(traces_file, say)[:limit]
     else:
         traces = StageFolder(folder / "generate", "generate").records(Trace)
     worth = worth_pruning(traces, settings)

@@ -145,13 +145,14 @@ def _problems(recipe: Recipe, stages: Sequence[str], limit: int | None, *, hub: 
     found: dict[str, dict[str, Problem]] = {}
     for what, sets in wanted.items():
         here = [s for s in sets if hub or not s.from_hub]
+        notes: list[str] = []
         try:
-            found[what] = {p.id: p for s in here for p in load_problems(s, limit)}
+            found[what] = {p.id: p for s in here for p in load_problems(s, limit, notes.append)}
         except (DataError, MissingExtraError) as error:
             yield _problem(what, str(error))
             continue
         left = [s.benchmark for s in sets if s not in here]
-        said = f"{len(found[what]):,} read"
+        said = "; ".join([f"{len(found[what]):,} read", *notes])
         if left:
             yield Finding(
                 what=what, state="unknown", detail=f"{said}; {', '.join(left)}: on the hub, not looked up"

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from drp.errors import DataError
 def drp(*arguments: str) -> tuple[int, str]:
     call = [sys.executable, "-c", "from drp.cli.app import main; main()", *arguments]
     done = subprocess.run(
-        call, capture_output=True, text=True, timeout=120, env={"PATH": "/usr/bin:/bin", "COLUMNS": "110"}
+        call, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "110"}
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -66,6 +67,36 @@ def test_lm_eval_samples_are_read(tmp_path: Path) -> None:
     ]
     code, said = drp("grade", str(tmp_path / "samples.jsonl"), "--format", "markdown")
     assert code == 0 and "| samples | 2 × 2 | 75.0 |" in said
+
+
+def test_prefilled_prompts_are_told_in_the_output(tmp_path: Path) -> None:
+    """A bare text in a log whose others close what they never opened is unclosed thinking; the table says so."""
+    rows: list[dict[str, object]] = [
+        {"question": "1+1?", "gold": "2", "completion": "hm\n</think>\n\n\\boxed{2}"},
+        {"question": "1+1?", "gold": "2", "completion": "so \\boxed{2}, or is it"},
+    ]
+    file = write(tmp_path / "mine.jsonl", rows)
+    code, said = drp("grade", str(file), "--format", "markdown")
+    assert code == 0 and "| mine | 1 × 2 | 50.0 |" in said and "prompts ended in <think>" in said, said
+    code, said = drp("grade", str(file), "--format", "markdown", "--no-prefilled")
+    assert code == 0 and "| mine | 1 × 2 | 100.0 |" in said and "prompts ended" not in said, said
+    code, said = drp("grade", str(write(file, rows[1:])), "--format", "markdown", "--prefilled")
+    assert code == 0 and "| mine | 1 | 0.0 |" in said, said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"question": "q", "gold": "1", "completion": "1", "completion_tokens": NaN}', "line 1: field"),
+        (b"\x1f\x8b\x08", "gunzip"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_bad_file_is_one_message(tmp_path: Path, content: bytes, message: str) -> None:
+    """What the readers say reaches the user as it is, without a traceback."""
+    (tmp_path / "x.jsonl").write_bytes(content)
+    code, said = drp("grade", str(tmp_path / "x.jsonl"))
+    assert code == 1 and message in said and "Traceback" not in said and "x.jsonl" in said
 
 
 def test_files_are_compared_problem_by_problem(tmp_path: Path) -> None:

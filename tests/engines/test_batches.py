@@ -117,6 +117,41 @@ async def test_a_restart_adopts_the_running_batch(server: BatchServer, tmp_path:
     await store.close()
 
 
+async def test_replies_hold_any_character_as_it_is(server: BatchServer, tmp_path: Path) -> None:
+    """Some providers write U+2028 unescaped; taken for the end of a line, it broke every rerun, though all was paid.
+
+    Half an emoji, where a reply was cut, is an escape that no strict parser takes.
+    """
+    server.ascii = False
+    server.answer = lambda body: answer(
+        {"messages": [{"content": "one\u2028two\x85three\u2029four \U0001f600"}]}
+    )
+    store = open_store(server, tmp_path)
+    assert await ask_all(store, 2) == ["re: one\u2028two\x85three\u2029four \U0001f600"] * 2
+    await store.close()
+    server.ascii = True
+    server.answer = lambda body: answer({"messages": [{"content": "cut \ud83d"}]})
+    store = open_store(server, tmp_path / "half")
+    assert await ask_all(store, 2) == ["re: cut \ufffd"] * 2
+    assert len(server.submitted) == 2
+    await store.close()
+
+
+async def test_one_damaged_line_costs_its_own_request_only(server: BatchServer, tmp_path: Path) -> None:
+    """One line that is no JSON was a traceback on every rerun; now its request is asked again, and it alone."""
+
+    def garble(lines: list[str]) -> list[str]:
+        return [line[:40] if n == 1 and len(lines) == 12 else line for n, line in enumerate(lines)]
+
+    server.garbled = garble
+    said: list[str] = []
+    store = open_store(server, tmp_path, say=said.append)
+    assert await ask_all(store, 12) == GOOD
+    assert [len(s) for s in server.submitted] == [12, 1]
+    assert any("line 2 of a file of its replies cannot be read" in line for line in said)
+    await store.close()
+
+
 @pytest.mark.parametrize("created", [True, False], ids=["created-unrecorded", "only-uploaded"])
 async def test_a_crash_between_upload_and_record_pays_once(
     server: BatchServer, tmp_path: Path, created: bool

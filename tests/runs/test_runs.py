@@ -1,5 +1,4 @@
 import asyncio
-import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -41,11 +40,39 @@ def test_a_torn_last_line_is_cut_and_owed_again(tmp_path: Path) -> None:
         assert read == ["a", "b"][: len(read)]
         with Journal(path) as journal:
             journal.append(Item(id="c"))
-        lines = path.read_text().splitlines()
-        assert [json.loads(line)["id"] for line in lines] == [
-            *[i for i in read if f'"{i}"' in path.read_text()],
-            "c",
-        ]
+        assert [item.id for item in read_records(path, Item)] == [*read, "c"]
+
+
+def test_a_whole_last_line_without_line_feed_is_a_record_to_reader_and_writer(tmp_path: Path) -> None:
+    """The reader counted it as done and the writer then cut it off, so that a paid reply was lost and not owed."""
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"id":"a","value":1}\n{"id":"b","value":1}')
+    assert [item.id for item in read_records(path, Item)] == ["a", "b"]
+    with Journal(path) as journal:
+        journal.append(Item(id="c"))
+    assert path.read_text().count("\n") == 3
+    assert [item.id for item in read_records(path, Item)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("tail", [b'{"id":"b","val', b'{"id":"b\xc3', b"\x00" * 40, b'{"id":"b","value":'])
+def test_whatever_a_crash_leaves_behind_is_owed_again(tmp_path: Path, tail: bytes) -> None:
+    """Half a record, half a character, the zeros of a disk that lost power: reader and writer pass over the same."""
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b'{"id":"a","value":1}\n' + tail)
+    assert [item.id for item in read_records(path, Item)] == ["a"]
+    with Journal(path) as journal:
+        journal.append(Item(id="b"))
+    assert [item.id for item in read_records(path, Item)] == ["a", "b"]
+
+
+def test_a_whole_last_line_of_another_kind_is_named(tmp_path: Path) -> None:
+    """It is no crash's work: passed over by the reader and kept by the writer, it would break the next command."""
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"id":"a","value":1}\n{"id":3}')
+    with pytest.raises(RunFolderError, match="line 2"):
+        list(read_records(path, Item))
+    with pytest.raises(RunFolderError, match="is a folder"):
+        list(read_records(tmp_path, Item))
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
-"""Completions from anywhere: plain JSONL, our own run folders' records, and lm-eval's sample logs."""
+"""Completions from anywhere: plain JSONL, our own run folders' records, and other tools' logs."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from drp.benchmarks.files import normalise_gold, read_rows
+from drp.benchmarks.files import known_gold, source_id
+from drp.benchmarks.generated import Generated, generated
+from drp.benchmarks.rows import Row, Say, read_rows, silent
+from drp.benchmarks.values import described, text_of
 from drp.errors import DataError
 from drp.records import Problem, Record, Trace, Usage, content_id
-from drp.text.thinking import CLOSE, OPEN, split_thinking
 
-COMPLETION = ("completion", "response", "output", "generation", "answer")
+QUESTION = ("question", "problem", "prompt")
 GOLD = ("gold", "target", "reference", "solution_answer")
-TOKENS = ("completion_tokens", "tokens", "num_tokens")
 
 
 class Fields(Record):
@@ -22,99 +23,105 @@ class Fields(Record):
     completion: str | None = None
 
 
-def read_completions(path: Path, fields: Fields | None = None) -> list[Trace]:
+def read_completions(
+    path: Path, fields: Fields | None = None, *, prefilled: bool | None = None, say: Say = silent
+) -> list[Trace]:
     """Read completions as ungraded traces; several rows of one problem are its runs, in order.
 
     A row is one of: question, gold and completion (with `<think>` tags or not); question, gold, thinking and
-    answer; a record of a run folder; a sample of lm-eval (`doc`, `target`, `resps`).
+    answer; a record of a run folder; a sample of lm-eval (`doc`, `target`, `resps`); a reply of an endpoint
+    (`choices`) or of vLLM (`outputs`) beside question and gold.
+
+    Args:
+        path: JSONL or Parquet.
+        fields: Where the row holds what, if not under the usual names.
+        prefilled: Whether the prompts ended in `<think>`, so that a text without `</think>` is thinking that
+            never closed. Left out, it is inferred: they did if any text closes what it never opened.
+        say: Told in one line what was inferred, or mended.
 
     Raises:
-        DataError: A row has no gold answer or no completion.
+        DataError: A row has no gold answer or no completion, or a field that cannot be what it should.
     """
+    names = fields or Fields()
+    rows = [
+        (_asked((number, row), path, names), generated(row, names.completion, f"{path}, line {number}"))
+        for number, row in read_rows(path, say)
+    ]
+    if not rows:
+        raise DataError(f"{path} holds no completions: it has no rows")
+    if prefilled is None:
+        inferred = _prefilled([one for _, some in rows for one in some], path, say)
+    else:
+        inferred = prefilled
     runs: dict[str, int] = {}
     found: list[Trace] = []
-    for number, row in read_rows(path):
-        for trace in _traces(row, path, number, fields or Fields()):
-            sample = runs.get(trace.problem_id, 0)
-            runs[trace.problem_id] = sample + 1
-            identity = content_id("trace", trace.problem_id, sample)
-            found.append(trace.model_copy(update={"id": identity, "sample": sample}))
-    if not found:
-        raise DataError(f"{path} holds no completions")
+    for asked, completions in rows:
+        for one in completions:
+            sample = runs.get(asked.problem_id, 0)
+            runs[asked.problem_id] = sample + 1
+            thinking, answer, closed = one.split(opened=inferred or (one.opened and prefilled is None))
+            found.append(
+                asked.model_copy(
+                    update={
+                        "id": content_id("trace", asked.problem_id, sample),
+                        "sample": sample,
+                        "thinking": thinking,
+                        "answer": answer,
+                        "closed": closed,
+                        "finish_reason": one.finish,
+                        "usage": None if one.tokens is None else Usage(completion_tokens=one.tokens),
+                    }
+                )
+            )
     return found
 
 
-def _traces(row: dict[str, Any], path: Path, number: int, fields: Fields) -> Iterator[Trace]:
-    doc: dict[str, Any] = row["doc"] if isinstance(row.get("doc"), dict) else row
-    question = _first(doc, [fields.question] if fields.question else ["question", "problem", "prompt"])
-    gold = _first(row, [fields.gold] if fields.gold else GOLD)
+def _prefilled(completions: Sequence[Generated], path: Path, say: Say) -> bool:
+    """Return whether some completion closes what it never opened; say what that makes of the others."""
+    closing = sum(one.closes_only for one in completions)
+    untagged = sum(one.untagged and not (one.opened or one.cut) for one in completions)
+    if closing and untagged:
+        say(
+            f"{path}: {closing} of {len(completions)} completions hold </think> and no <think>, so the prompts ended "
+            f"in <think>; the {untagged} without any tag count as thinking that never closed (--no-prefilled: as answers)"
+        )
+    return closing > 0
+
+
+def _asked(line: Row, path: Path, fields: Fields) -> Trace:
+    """Return what a row says of the problem and the model, as a trace with nothing in it yet."""
+    number, row = line
+    place = f"{path}, line {number}"
+    inner: object = row.get("doc")
+    doc = cast("dict[str, Any]", inner) if isinstance(inner, dict) else row
+    named, question = _first(doc, [fields.question] if fields.question else QUESTION)
+    if question is not None and not question.strip():
+        raise DataError(f"{place}: field {named!r} is empty; fill it in, or remove the line")
+    known, gold = _first(row, [fields.gold] if fields.gold else GOLD)
+    if gold is None and doc is not row:
+        known, gold = _first(doc, [fields.gold] if fields.gold else ["gold", "answer"])
     if gold is None:
-        gold = _first(doc, ["gold", "answer"] if doc is not row else ["gold"])
-    if gold is None:
+        why = f"field {known!r} is {described(doc.get(known, row.get(known)))}" if known else "no gold answer"
         has = ", ".join(sorted(row))
-        raise DataError(
-            f"{path}, line {number}: no gold answer; name its field with --gold. The line has: {has}"
-        )
-    texts = _texts(row, fields.completion)
-    if texts is None:
-        has = ", ".join(sorted(row))
-        raise DataError(
-            f"{path}, line {number}: no completion; name its field with --completion. The line has: {has}"
-        )
-    problem = Problem(question=question or f"line {number}", gold=normalise_gold(gold))
-    counted = _first(row, TOKENS)
-    usage = row.get("usage") if isinstance(row.get("usage"), dict) else None
-    tokens = usage.get("completion_tokens") if usage else counted
-    for thinking, answer, closed in texts:
-        yield Trace(
-            id="",
-            problem_id=str(doc.get("problem_id") or problem.id),
-            question=problem.question,
-            gold=problem.gold,
-            benchmark=str(doc.get("benchmark") or row.get("dataset") or path.stem),
-            model=str(row.get("model") or ""),
-            thinking=thinking,
-            answer=answer,
-            closed=closed,
-            finish_reason=row.get("finish_reason")
-            if row.get("finish_reason") in ("stop", "length")
-            else None,
-            usage=Usage(completion_tokens=int(tokens)) if tokens is not None else None,
-            source_id=str(row["id"]) if "id" in row else None,
-        )
+        raise DataError(f"{place}: {why}; name its field with --gold. The line has: {has}")
+    problem = Problem(question=question or f"line {number}", gold=known_gold(gold, known, place))
+    return Trace(
+        id="",
+        problem_id=str(doc.get("problem_id") or problem.id),
+        question=problem.question,
+        gold=problem.gold,
+        benchmark=str(doc.get("benchmark") or row.get("dataset") or path.stem),
+        model=str(row.get("model") or ""),
+        thinking="",
+        answer="",
+        closed=True,
+        source_id=source_id(row),
+    )
 
 
-def _texts(row: dict[str, Any], field: str | None) -> list[tuple[str, str, bool]] | None:
-    """Return (thinking, answer, closed) of each completion of a row, or ``None``."""
-    if field is None and isinstance(row.get("thinking"), str) and isinstance(row.get("answer"), str):
-        return [(row["thinking"], row["answer"], bool(row.get("closed", True)))]
-    texts: list[str] = []
-    if field is None and isinstance(row.get("resps"), list):
-        for group in cast("list[object]", row["resps"]):
-            texts += (
-                [str(t) for t in cast("list[object]", group)] if isinstance(group, list) else [str(group)]
-            )
-    else:
-        text = _first(row, [field] if field else COMPLETION)
-        if text is None:
-            return None
-        texts.append(text)
-    opened = _prompt(row).rstrip().endswith(OPEN)
-    return [split_thinking(text, opened=opened or CLOSE in text) for text in texts]
-
-
-def _prompt(row: dict[str, Any]) -> str:
-    """Return the rendered prompt that lm-eval logs beside a completion, if there is one."""
-    found: object = row.get("arguments")
-    while isinstance(found, list | dict) and found:
-        inside = cast("dict[str, object] | list[object]", found)
-        found = next(iter(inside.values())) if isinstance(inside, dict) else inside[0]
-    return found if isinstance(found, str) else ""
-
-
-def _first(row: dict[str, Any], names: Any) -> str | None:
+def _first(row: dict[str, Any], names: Sequence[str]) -> tuple[str, str | None]:
+    """Return the first of some fields that holds text, and its text; else one that holds anything, and ``None``."""
     for name in names:
-        value = row.get(name)
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return str(value)
-    return None
+        if (text := text_of(row.get(name))) is not None:
+            return name, text
+    return next((name for name in names if name in row), ""), None

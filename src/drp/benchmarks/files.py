@@ -1,65 +1,13 @@
 """Problems and traces from files: JSONL, or Parquet."""
 
-import importlib
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from drp.errors import DataError, MissingExtraError
+from drp.benchmarks.rows import Row, Say, read_rows, silent
+from drp.benchmarks.values import needed_text, truth
+from drp.errors import DataError
 from drp.records import Problem, Trace, content_id
-
-Row = tuple[int, dict[str, Any]]
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a JSONL or Parquet file with their line or row numbers, from 1.
-
-    Raises:
-        DataError: The file is missing or malformed.
-        MissingExtraError: Parquet needs pyarrow.
-    """
-    if not path.exists():
-        raise DataError(f"no such file: {path}")
-    yield from _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train") from error
-    try:
-        rows = parquet.read_table(path).to_pylist()
-    except Exception as error:  # the library raises many kinds for what is not Parquet
-        raise DataError(f"{path} is not a Parquet file: {error}") from error
-    yield from enumerate(rows, 1)
-
-
-def _json_rows(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:  # neither JSON nor, perhaps, UTF-8
-                raise DataError(
-                    f"{path}, line {number}: not JSON ({error}); expected one object a line, in UTF-8"
-                ) from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: expected a JSON object")
-            yield number, row
-
-
-def _text(row: dict[str, Any], key: str, path: Path | str, number: int) -> str:
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        has = ", ".join(sorted(row)) or "none"
-        raise DataError(f"{path}, line {number}: field {key!r} is missing or not text; the line has: {has}")
-    return str(value)
-
 
 _SEPARATED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -72,6 +20,18 @@ def normalise_gold(text: str) -> str:
     return re.sub(r"^([-+]?\d+)\.0+$", r"\1", gold)
 
 
+def known_gold(text: str, key: str, place: str) -> str:
+    """Return the final answer of a gold field.
+
+    Raises:
+        DataError: There is none, as after a bare ``####``.
+    """
+    gold = normalise_gold(text)
+    if not gold:
+        raise DataError(f"{place}: field {key!r} is empty, or ends on ####; fill it in, or remove the line")
+    return gold
+
+
 def problems_from(
     rows: Iterable[Row],
     source: Path | str,
@@ -79,65 +39,97 @@ def problems_from(
     gold: str | None,
     name: str,
     split: str = "",
+    say: Say = silent,
 ) -> list[Problem]:
     """Make problems of rows; fields left out are `question` or `problem`, and `gold` or `answer`.
 
-    Problems with the same question and gold answer count once.
+    Problems with the same question and gold answer count once; ``say`` is told how many did not count.
 
     Raises:
-        DataError: A row lacks a field.
+        DataError: There is no row, or one lacks a field.
     """
     problems: dict[str, Problem] = {}
+    seen = 0
     for number, row in rows:
+        seen += 1
+        place = f"{source}, line {number}"
         asked = question or ("question" if "question" in row or "problem" not in row else "problem")
         known = gold or ("gold" if "gold" in row or "answer" not in row else "answer")
         problem = Problem(
-            question=_text(row, asked, source, number),
-            gold=normalise_gold(_text(row, known, source, number)),
+            question=needed_text(row, asked, place),
+            gold=known_gold(needed_text(row, known, place), known, place),
             benchmark=name,
             split=split,
         )
         problems.setdefault(problem.id, problem)
+    if not problems:
+        raise DataError(f"{source} holds no problems: it has no rows")
+    _say_dropped(say, source, seen, len(problems), "problems", "question and gold answer")
     return list(problems.values())
 
 
+def _say_dropped(say: Say, source: Path | str, seen: int, kept: int, what: str, same: str) -> None:
+    if seen > kept:
+        say(f"{source}: {seen - kept} of {seen} {what} repeat another one ({same}) and count once with it")
+
+
 def read_problems(
-    path: Path, *, question: str | None = None, gold: str | None = None, name: str = "", split: str = ""
+    path: Path,
+    *,
+    question: str | None = None,
+    gold: str | None = None,
+    name: str = "",
+    split: str = "",
+    say: Say = silent,
 ) -> list[Problem]:
     """Read problems from a file; ``question`` and ``gold`` name the fields.
 
     Raises:
         DataError: A line is not a JSON object with both fields.
     """
-    return problems_from(read_rows(path), path, question, gold, name or path.stem, split)
+    return problems_from(read_rows(path, say), path, question, gold, name or path.stem, split, say)
 
 
-def read_traces(path: Path) -> list[Trace]:
+def read_traces(path: Path, say: Say = silent) -> list[Trace]:
     """Read traces made elsewhere: ``question, gold, thinking, answer`` and, optionally, ``closed, id, model``.
 
-    The identity of a trace is its content; the file's own ``id`` is kept as ``source_id``.
+    The identity of a trace is its content; the file's own ``id`` is kept as ``source_id``. Traces with the
+    same content count once; ``say`` is told how many did not count.
 
     Raises:
-        DataError: A line lacks one of the four fields.
+        DataError: There is no trace, or a line lacks one of the four fields.
     """
     traces: dict[str, Trace] = {}
-    for number, row in read_rows(path):
-        parts = {key: _text(row, key, path, number) for key in ("question", "gold", "thinking", "answer")}
-        identity = content_id("trace", *parts.values())
+    seen = 0
+    for number, row in read_rows(path, say):
+        seen += 1
+        place = f"{path}, line {number}"
+        question, gold = (needed_text(row, key, place) for key in ("question", "gold"))
+        thinking, answer = (needed_text(row, key, place, blank=True) for key in ("thinking", "answer"))
+        identity = content_id("trace", question, gold, thinking, answer)
+        closed = truth(row, "closed", place)
         traces.setdefault(
             identity,
             Trace(
                 id=identity,
-                problem_id=Problem(question=parts["question"], gold=parts["gold"]).id,
-                question=parts["question"],
-                gold=parts["gold"],
-                thinking=parts["thinking"],
-                answer=parts["answer"],
-                benchmark=str(row.get("dataset", path.stem)),
-                split=str(row.get("split", "")),
-                model=str(row.get("model", "")),
-                closed=bool(row.get("closed", True)),
-                source_id=str(row["id"]) if "id" in row else None,
+                problem_id=Problem(question=question, gold=gold).id,
+                question=question,
+                gold=gold,
+                thinking=thinking,
+                answer=answer,
+                benchmark=str(row.get("dataset") or path.stem),
+                split=str(row.get("split") or ""),
+                model=str(row.get("model") or ""),
+                closed=closed is not False,
+                source_id=source_id(row),
             ),
         )
+    if not traces:
+        raise DataError(f"{path} holds no traces: it has no rows")
+    _say_dropped(say, path, seen, len(traces), "traces", "question, gold, thinking and answer")
     return list(traces.values())
+
+
+def source_id(row: dict[str, object]) -> str | None:
+    """Return the identifier that a row has in its own file, if it has one."""
+    return None if row.get("id") is None else str(row["id"])

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from drp.benchmarks import mini_world
-from drp.benchmarks.files import normalise_gold, problems_from, read_problems, read_rows
+from drp.benchmarks.files import normalise_gold, problems_from, read_problems
 from drp.benchmarks.public import PUBLIC
+from drp.benchmarks.rows import Say, read_rows, silent
 from drp.errors import DataError, MissingExtraError
 from drp.records import Problem, Record
 
@@ -43,8 +44,8 @@ class ProblemSet(Record):
         return self.path is None and (self.hub is not None or self.benchmark in PUBLIC)
 
 
-def load_problems(wanted: ProblemSet, limit: int | None = None) -> list[Problem]:
-    """Return the problems of a set, at most ``limit``.
+def load_problems(wanted: ProblemSet, limit: int | None = None, say: Say = silent) -> list[Problem]:
+    """Return the problems of a set, at most ``limit``; ``say`` is told what was dropped or mended.
 
     Raises:
         DataError: The set is unknown, or cannot be read.
@@ -58,16 +59,17 @@ def load_problems(wanted: ProblemSet, limit: int | None = None) -> list[Problem]
         problems = mini_world.load(wanted.benchmark, wanted.split, size, wanted.seed)
     elif wanted.path is not None:
         problems = read_problems(
-            wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark, split=wanted.split
-        )
+            wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark,
+            split=wanted.split, say=say,
+        )  # fmt: skip
     else:
-        problems = _from_hub(wanted)
+        problems = _from_hub(wanted, say)
     if wanted.corrections:
         problems = _corrected(problems, wanted.corrections)
     return problems[:count]
 
 
-def _from_hub(wanted: ProblemSet) -> list[Problem]:
+def _from_hub(wanted: ProblemSet, say: Say) -> list[Problem]:
     known = PUBLIC.get(wanted.benchmark)
     if wanted.hub is None and known is None:
         raise DataError(
@@ -92,7 +94,7 @@ def _from_hub(wanted: ProblemSet) -> list[Problem]:
             f"cannot load {hub} ({split}) from the Hugging Face hub: {str(error)[:300]}. "
             f"Give a local copy instead: {{benchmark: {wanted.benchmark}, path: FILE.jsonl}}"
         ) from error
-    return problems_from(enumerate(rows, 1), str(hub), question, gold, wanted.benchmark, wanted.split)
+    return problems_from(enumerate(rows, 1), str(hub), question, gold, wanted.benchmark, wanted.split, say)
 
 
 def _corrected(problems: list[Problem], path: Path) -> list[Problem]:

@@ -347,6 +347,15 @@ def grade(
     from_thinking: Annotated[
         bool, typer.Option("--from-thinking", help="Read the thinking where the answer part has no answer.")
     ] = False,
+    prefilled: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefilled/--no-prefilled",
+            help="Whether the prompts ended in <think>, so that a text without </think> is thinking that never "
+            "closed. Left out: told from the file's other completions.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write the graded completions here (JSONL).", show_default=False),
@@ -373,12 +382,16 @@ def grade(
     from drp.runs.journal import write_atomically
 
     fields = Fields(question=question, gold=gold, completion=completion)
+    notes = [f"Tokens by the tokenizer of {tokenizer}, where none were recorded."] if tokenizer else []
+    read = {file: read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files}
     graded = {
-        file: counted(grade_traces(read_completions(file, fields), from_thinking=from_thinking), tokenizer)
-        for file in files
+        file: counted(grade_traces(traces, from_thinking=from_thinking), tokenizer)
+        for file, traces in read.items()
     }
     rows = [(file_title(file), measure(file.stem, traces)) for file, traces in graded.items()]
-    note = f"Tokens by the tokenizer of {tokenizer}, where none were recorded." if tokenizer else ""
+    note = "\n".join(notes)
+    if note and form in ("csv", "latex"):  # which have no place for it
+        typer.echo(note, err=True)
     if form == "csv":
         show(Console(), figures([(m.benchmark, name, m, None) for name, m in rows]), form)
     else:

@@ -24,6 +24,7 @@ from drp.errors import EngineError
 from drp.records import Completion, Failure, Keyed, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.journal import Journal, read_records
+from drp.text.surrogates import without_lone_surrogates
 
 MOST_BYTES = 90_000_000
 """Largest input file; providers take 100 to 200 MB."""
@@ -259,10 +260,7 @@ class BatchEngine:
         for file in (batch.error_file_id, batch.output_file_id):
             if file:
                 content = await self.client.files.content(file)
-                for line in content.text.splitlines():
-                    if line.strip():
-                        row = _Line.model_validate_json(line)
-                        lines[row.custom_id] = row
+                lines |= self._lines(content.content, batch.id)
         self.say(f"batch {batch.id}: {batch.status}")
         await self._stop_if_refused(state, lines)
         for request in state.requests:
@@ -270,6 +268,26 @@ class BatchEngine:
             self._hand_out(request, lines.get(request), batch.status)
         if not any(request in self._arrived for request in state.requests):
             self._collected(state)
+
+    def _lines(self, content: bytes, batch: str) -> dict[str, _Line]:
+        """Return the lines of an output or error file by request.
+
+        Only a line feed ends a line: replies may hold U+2028 and its like as they are. A line that cannot be read
+        costs its own request, which is asked again, and none of the others, which are paid.
+        """
+        found: dict[str, _Line] = {}
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                text = json.dumps(json.loads(line), ensure_ascii=False)
+                row = _Line.model_validate_json(without_lone_surrogates(text))
+            except (ValueError, RecursionError) as error:
+                reason = str(error).splitlines()[0]
+                self.say(f"batch {batch}: line {number} of a file of its replies cannot be read: {reason}")
+                continue
+            found[row.custom_id] = row
+        return found
 
     async def _recover(self, state: BatchState) -> BatchState:
         batch = await self._made_of(state.id)

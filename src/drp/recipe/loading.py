@@ -1,15 +1,20 @@
 """Reading a recipe: YAML, overrides from the command line, and errors that name the near field."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from drp.errors import RecipeError
+from drp.recipe.parsing import DEEPEST, MOST_BYTES, parse_yaml
 from drp.recipe.settings import Recipe
+from drp.runs.reading import reading
+
+MOST_ERRORS = 12
+"""Most mistakes named at once."""
 
 
 def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
@@ -18,33 +23,40 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: The file or an override is malformed, or names an unknown field.
     """
-    data: dict[str, Any] = {}
-    if path is not None and path.is_dir():
-        path = path / "recipe.json"
-        if not path.exists():
-            raise RecipeError(
-                f"{path.parent} is a folder without a recipe.json: name a recipe, or a run folder"
-            )
-    if path is not None:
-        if not path.exists():
-            raise RecipeError(f"no such recipe: {path}")
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise RecipeError(f"{path} is not YAML in UTF-8: {str(error)[:500]}") from error
-        except OSError as error:
-            raise RecipeError(f"cannot read {path}: {error.strerror}") from error
-        if loaded is not None and not isinstance(loaded, dict):
-            raise RecipeError(f"{path}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
-        data = cast("dict[str, Any]", loaded or {})
+    data = _mapping(path) if path is not None else {}
     for override in overrides:
         _override(data, override)
+    where = str(path) if path else "the overrides"
     try:
-        return Recipe.model_validate(data)
+        recipe = Recipe.model_validate(data)
     except ValidationError as error:
-        where = str(path) if path else "the overrides"
-        lines = [_explain(detail) for detail in error.errors()]
-        raise RecipeError(f"{where}:\n  " + "\n  ".join(lines)) from error
+        raise _mistakes(where, [_explain(detail) for detail in error.errors()]) from error
+    if misread := list(_misread(data, recipe.model_dump())):
+        raise _mistakes(where, misread)
+    return recipe
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return what a recipe file, or that of a run folder, holds."""
+    found = path / "recipe.json" if _is_folder(path) else path
+    if found is not path and not found.exists():
+        raise RecipeError(f"{path} is a folder without a recipe.json: name a recipe, or a run folder")
+    with reading(found, RecipeError, "recipe") as file:
+        content = file.read(MOST_BYTES + 1)
+    try:
+        loaded = parse_yaml(content.decode("utf-8-sig"))
+    except ValueError as error:
+        raise RecipeError(f"{found} is not YAML that makes a recipe, in UTF-8: {error}") from error
+    if loaded is not None and not isinstance(loaded, dict):
+        raise RecipeError(f"{found}: a recipe is a mapping of sections, not a {type(loaded).__name__}")
+    return cast("dict[str, Any]", loaded or {})
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name too long, which opening it will say
+        return False
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -52,6 +64,8 @@ def _override(data: dict[str, Any], override: str) -> None:
     if not sign or not key:
         raise RecipeError(f"cannot read the override {override!r}; write it as section.field=value")
     *parents, last = key.split(".")
+    if len(parents) > DEEPEST:
+        raise RecipeError(f"cannot set {key[:60]}…: no field lies that deep")
     place: Any = data
     for part in parents:
         if isinstance(place, list):
@@ -62,11 +76,11 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict | list):
             raise RecipeError(f"cannot set {key}: {part} is a plain value, not a section")
     try:
-        parsed = yaml.safe_load(value)
-        if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
-            parsed = float(parsed) if _is_float(parsed) else parsed
-    except yaml.YAMLError as error:
-        raise RecipeError(f"cannot read the value of {override!r}: {error}") from error
+        parsed = parse_yaml(value)
+    except ValueError as error:
+        raise RecipeError(f"cannot read the value of {_short(override)}: {error}") from error
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
+        parsed = float(parsed) if _is_float(parsed) else parsed
     if isinstance(place, list):
         items = cast("list[Any]", place)
         items[_position(last, key, len(items))] = parsed
@@ -75,7 +89,7 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 
 def _position(part: str, key: str, size: int) -> int:
-    if not part.isdigit() or int(part) >= size:
+    if not part.isdecimal() or int(part) >= size:
         raise RecipeError(f"cannot set {key}: {part!r} should be a position from 0 to {size - 1}")
     return int(part)
 
@@ -86,6 +100,41 @@ def _is_float(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _misread(raw: object, read: object, name: str = "") -> Iterator[str]:
+    """Yield where a value was taken for a number that it is not, or not one to run with.
+
+    Args:
+        raw: A part of the recipe as it is written.
+        read: The same part as its type has read it: True became 1, "nan" became NaN.
+        name: Its place.
+    """
+    if isinstance(raw, dict) and isinstance(read, dict):
+        fields = cast("dict[str, object]", read)
+        for key, value in cast("dict[str, object]", raw).items():
+            if key in fields:
+                yield from _misread(value, fields[key], f"{name}.{key}" if name else key)
+    elif isinstance(raw, list) and isinstance(read, list | tuple):
+        pairs = zip(cast("list[object]", raw), cast("Sequence[object]", read), strict=False)
+        for number, (value, seen) in enumerate(pairs):
+            yield from _misread(value, seen, f"{name}.{number}")
+    elif isinstance(raw, bool) and not isinstance(read, bool):
+        yield f"{name}: write a number, not {str(raw).lower()}"
+    elif isinstance(read, float) and not math.isfinite(read):
+        yield f"{name}: write a finite number (got {read})"
+    elif isinstance(read, int) and not -(2**63) <= read < 2**63:
+        yield f"{name}: write a number of at most 18 digits (got {_short(read)})"
+
+
+def _mistakes(where: str, lines: Sequence[str]) -> RecipeError:
+    more = [f"… and {len(lines) - MOST_ERRORS} more"] if len(lines) > MOST_ERRORS else []
+    return RecipeError(f"{where}:\n  " + "\n  ".join([*lines[:MOST_ERRORS], *more]))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
@@ -112,7 +161,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
         said = detail["msg"].removeprefix("Value error, ")
         return f"{name}: {said}" if name else said
     if detail["type"] != "extra_forbidden":
-        return f"{name}: {detail['msg']} (got {detail['input']!r})"
+        return f"{name}: {detail['msg']} (got {_short(detail['input'])})"
     model = _model_at(location[:-1])
     known = list(model.model_fields) if model else []
     near = difflib.get_close_matches(str(location[-1]), known, n=1)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import IO, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from drp.errors import DiskError, RunFolderError
 from drp.records import Record
+from drp.runs.reading import reading
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -47,18 +49,19 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
     """Yield the records of a JSONL file; a torn last line is passed over.
 
     Raises:
-        RunFolderError: A line other than the last does not parse.
+        RunFolderError: The file cannot be read, or a whole line is no record of the kind.
     """
     if not path.exists():
         return
-    lines = path.read_bytes().split(b"\n")
+    with reading(path, RunFolderError) as file:
+        lines = file.read().split(b"\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             yield kind.model_validate_json(line)
         except ValidationError as error:
-            if number == len(lines):  # no line feed behind it: torn by a crash
+            if number == len(lines) and _torn(line):
                 return
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the line"
@@ -68,23 +71,41 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
             ) from error
 
 
+def _torn(last: bytes) -> bool:
+    """Return whether what follows the last line feed is the start of a record that a crash cut off.
+
+    An object lacks its last brace at every cut, so what parses is whole: `{"id":"a"}` is, `{"id":"a"` is not.
+    """
+    try:
+        from_json(last)
+    except ValueError:
+        return True
+    return False
+
+
 class Journal:
-    """One JSONL file open for appending; a torn last line is cut off when it is opened."""
+    """One JSONL file open for appending; a torn last line is cut off when it is opened, a whole one ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
-                self._cut_torn_line()
+                self._end_last_line()
             self._file: IO[bytes] = path.open("ab", buffering=0)
 
-    def _cut_torn_line(self) -> None:
+    def _end_last_line(self) -> None:
+        """Cut off a torn last line, and end a whole one, so that what is appended starts a line."""
         data = self.path.read_bytes()
         whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            with self.path.open("r+b") as file:
+        if whole == len(data):
+            return
+        with self.path.open("r+b") as file:
+            if _torn(data[whole:]):
                 file.truncate(whole)
+            else:
+                file.seek(0, os.SEEK_END)
+                file.write(b"\n")
 
     def append(self, *records: Record) -> None:
         """Write records, one line each, and hand them to the operating system before returning."""
