@@ -116,7 +116,11 @@ def test_no_difference_seen_is_not_none_and_swapped_models_mirror() -> None:
     assert worse.low == -1 and -0.9 < worse.high < -0.75
     rng = np.random.default_rng(7)
     one, two = (
-        [trace(str(i), r, bool(rng.random() < p), int(rng.integers(50, 900))) for i in range(25) for r in range(2)]
+        [
+            trace(str(i), r, bool(rng.random() < p), int(rng.integers(50, 900)))
+            for i in range(25)
+            for r in range(2)
+        ]
         for p in (0.5, 0.7)
     )
     there, back = compare("x", one, two), compare("x", two, one)
