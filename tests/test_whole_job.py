@@ -41,7 +41,7 @@ def records(path: Path) -> list[dict[str, object]]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("job") / "run"
     result = drp("run", RECIPE, *QUICK, "--out", str(out))
-    assert "Before and after" in result.stdout and "report.html" in result.stdout
+    assert "Before and after" in result.stdout and result.stdout.count("report.html") == 1
     assert "FutureWarning" not in result.stderr and "Loading weights" not in result.stderr
     return out
 

@@ -114,7 +114,7 @@ def test_completions_of_a_model_that_is_gone_are_left_out(tmp_path: Path) -> Non
     train(tmp_path, None, learning_rate=2)  # begun anew
     summary = summarise(tmp_path, "x")
     assert summary.tiers[0].distilled is None and "training has not ended" in summary.notes[0]
-    assert "the model evaluated here is not the one that stands in train/" in summary.notes[1]
+    assert "the model evaluated here is not the one that stands in train/" in summary.notes[0]
 
     train(tmp_path, "other weights", learning_rate=2)
     summary = summarise(tmp_path, "x")
@@ -127,6 +127,16 @@ def test_completions_of_a_model_that_is_gone_are_left_out(tmp_path: Path) -> Non
     evaluate(tmp_path, "distilled", completions(40, 35), train(tmp_path, "other weights", learning_rate=2))
     (tier,) = summarise(tmp_path, "x").tiers
     assert tier.distilled and tier.distilled.accuracy == 35 / 40
+
+
+def test_models_that_were_run_on_other_problems_are_no_error(tmp_path: Path) -> None:
+    """A command that ended between the two models left a folder whose report could not be written."""
+    model = train(tmp_path, "weights")
+    evaluate(tmp_path, "distilled", completions(10, 5, gold="2"), model)
+    evaluate(tmp_path, "base", completions(40, 20))
+    summary = summarise(tmp_path, "x")
+    assert summary.tiers[0].base.problems == 40 and summary.tiers[0].distilled is None
+    assert "run on other problems" in summary.notes[0]
 
 
 def test_a_student_that_was_only_prompted_needs_no_trained_model(tmp_path: Path) -> None:

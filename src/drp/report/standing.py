@@ -57,8 +57,13 @@ def notes(run: Path) -> tuple[str, ...]:
     rests_on = pruned.settings.get("generate") if pruned else None
     if generated and rests_on and rests_on != generated.settings:
         found.append("the traces pruned here are not those that stand in generate/: run `drp prune`")
-    if trained and not trained.complete:
-        found.append("training has not ended: `drp train` goes on with it")
+    before, after = (stage_of(run, f"evaluate/{which}").wanted() for which in ("base", "distilled"))
     if said := superseded(run):
         found.append(said)
+    elif before and after and set(before) != set(after):
+        found.append(
+            "the two models were last run on other problems, and only those of both count: run `drp evaluate`"
+        )
+    elif trained and not trained.complete:
+        found.append("training has not ended: `drp train` goes on with it")
     return tuple(found)

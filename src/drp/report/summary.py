@@ -165,7 +165,12 @@ def summarise_tier(
 
 def summarise(path: Path, name: str) -> RunSummary:
     """Return the figures of a run folder, as far as its stages got and stand."""
-    base, after = (by_benchmark(evaluated(path, which)) for which in ("base", "distilled"))
+    before = evaluated(path, "base")
+    shared = {trace.id for trace in before}
+    base, after = (
+        by_benchmark(before),
+        by_benchmark([t for t in evaluated(path, "distilled") if t.id in shared]),
+    )
     tiers = [
         summarise_tier(benchmark, base[benchmark], after.get(benchmark))
         for benchmark in sorted(base, key=tier_order)

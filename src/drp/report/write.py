@@ -1,6 +1,7 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
 
 def report_markdown(summary: RunSummary) -> str:
     """Return the report as Markdown."""
-    parts = [f"# {summary.name}", *(f"**Note:** {note}" for note in summary.notes), protocol_line(summary)]
+    notes = [
+        f"**Note:** {escape(note, quote=False)}" for note in summary.notes
+    ]  # what failed is quoted there
+    parts = [f"# {summary.name}", *notes, protocol_line(summary)]
     parts += [text.markdown(table) for table in text.tables(summary)]
     return "\n\n".join([*parts, _made_with(summary)]) + "\n"
 
