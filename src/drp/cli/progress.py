@@ -5,6 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 
 LINE_EVERY_S = 15.0
@@ -58,7 +59,7 @@ class TerminalProgress:
             return
         self._bar = Bar(
             TextColumn("{task.description}", style="bold", markup=False), BarColumn(), MofNCompleteColumn(), _Rate(),
-            _Time(), _Remark(), console=self.console, transient=True,
+            _Time(), _Remark(table_column=Column(no_wrap=True)), console=self.console, transient=True,
         )  # fmt: skip
         self._bar.start()
         self._bar.add_task(stage, total=wanted, completed=done, tokens=0, before=done, remark="")

@@ -213,7 +213,7 @@ async def prune_traces(
         async with open_teacher(judge.settings, folder.path.parent, say) as opened:
             alone, told = opened.store is None, 0.0
             if opened.store:
-                progress.remark("waiting for the teacher's first reply")
+                progress.remark("waiting for replies")
             with nullcontext() if alone else open_pool(judge.count) as pool:
                 starters = [
                     partial(one, trace, opened.teacher, replace(judge, pool=pool))

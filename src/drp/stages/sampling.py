@@ -64,7 +64,7 @@ async def sample_traces(
         engine = make_engine()
         try:
             batches = [b for b in engine.batches(requests) if any(r.id in owed for r in b)]
-            progress.remark("waiting for the first completion to end")
+            progress.remark("decoding")
             async for reply in engine.complete(batches):
                 progress.remark("")
                 if isinstance(reply.outcome, Failure):
