@@ -41,7 +41,7 @@ def records(path: Path) -> list[dict[str, object]]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("job") / "run"
     result = drp("run", RECIPE, *QUICK, "--out", str(out))
-    assert "Before and after" in result.stdout and "report.html" in result.stdout
+    assert "Before and after" in result.stdout and result.stdout.count("report.html") == 1
     assert "FutureWarning" not in result.stderr and "Loading weights" not in result.stderr
     return out
 
@@ -72,17 +72,22 @@ def test_the_same_command_again_does_nothing_twice(finished: Path) -> None:
     assert "already trained" in result.stdout and "changed" not in result.stdout
 
 
-def test_a_setting_that_matters_reruns_its_stage_and_what_follows(finished: Path) -> None:
-    generated = (finished / "generate" / "records.jsonl").read_bytes()
-    result = drp("prune", RECIPE, *QUICK, "prune.answer=short", "--out", str(finished))
+def test_a_setting_that_matters_reruns_its_stage_and_what_follows(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    generated = (run / "generate" / "records.jsonl").read_bytes()
+    result = drp("prune", RECIPE, *QUICK, "prune.answer=short", "--out", str(run))
     assert "prune: settings changed" in result.stdout and "answer: keep → short" in result.stdout
-    assert (finished / "generate" / "records.jsonl").read_bytes() == generated
-    result = drp("train", RECIPE, *QUICK, "prune.answer=short", "--out", str(finished))
+    assert (run / "generate" / "records.jsonl").read_bytes() == generated
+    result = drp("train", RECIPE, *QUICK, "prune.answer=short", "--out", str(run))
     assert "train: settings changed" in result.stdout
     # Going back brings the earlier records back instead of making them again.
-    result = drp("prune", RECIPE, *QUICK, "--out", str(finished))
+    result = drp("prune", RECIPE, *QUICK, "--out", str(run))
     assert "left out" in result.stdout
-    assert any(p.name.startswith("prune-") for p in (finished / "superseded").iterdir())
+    assert any(p.name.startswith("prune-") for p in (run / "superseded").iterdir())
+    # Training was begun anew, so what was evaluated is another model's.
+    refused = drp("compare", str(finished), str(run), check=False)
+    assert refused.returncode == 1 and "not the one that stands in train/" in refused.stderr
 
 
 def test_stages_out_of_order_say_what_is_missing(tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ class Lab:
 
     def note(self, row: Row, folder: Path, seconds: float) -> None:
         """Compare a row with the base, and write all there is."""
-        before = by_benchmark(StageFolder(self.work / "base/evaluate/base", "base").records(Trace))
-        after = by_benchmark(StageFolder(folder / "evaluate/distilled", "distilled").records(Trace))
+        before = by_benchmark(StageFolder(self.work / "base/evaluate/base", "base").wanted_records(Trace))
+        after = by_benchmark(StageFolder(folder / "evaluate/distilled", "distilled").wanted_records(Trace))
         tiers = [summarise_tier(b, before[b], after[b]) for b in sorted(after, key=tier_order)]
         train = StageFolder(folder / "train", "train").manifest()
         learnability = folder / "train" / "learnability.json"
@@ -170,7 +170,7 @@ class Lab:
             self.drp(folder, "merge", str(self.work / name), "--strength", str(row.strength), out=model)
         recipe = str(RECIPES / f"{row.recipe}.yaml")
         self.drp(folder, "evaluate", recipe, *self.changes, *row.changes, f"student.model={model}")
-        found = by_benchmark(StageFolder(folder / "evaluate/base", "base").records(Trace))
+        found = by_benchmark(StageFolder(folder / "evaluate/base", "base").wanted_records(Trace))
         tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
         with self.lock:
             others = [p for p in self.curves.get(name, []) if p["strength"] != row.strength]

@@ -133,7 +133,7 @@ def tables(found: dict[str, Any]) -> str:
         shown += [_learnability(rows), _tails(rows)]
     shown += [_curve(name, points) for name, points in found["curves"].items()]
     cells = (
-        "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % bootstrap interval], change "
+        "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % interval], change "
         "of tokens). ✗: not shown to be non-inferior by one point."
     )
     return "\n\n".join([cells, *map(markdown, shown)]) + "\n"

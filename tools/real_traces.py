@@ -59,7 +59,7 @@ def prune_one(path: Path, out: Path, tokenizer: str) -> dict[str, Any]:
             path, run, load_recipe(None, [f"prune.tokenizer={tokenizer}"]), Quiet(), None
         )
         folder = run.stage("prune")
-        summary = summarise_prune(folder, pruned)
+        summary = summarise_prune(folder)
         recorded = {p.id for p in pruned} | {f.id for f in folder.failures()}
     assert summary is not None
     by_id: dict[str, Trace] = {t.id: t for t in traces}
@@ -152,7 +152,7 @@ def file_table(figures: list[dict[str, Any]], tokenizer: str) -> Table:
             str(f["traces"] - f["accepted"] - sum(f["excluded"].values())),
             f"{f['tokens_before']:.0f} → {f['tokens_after']:.0f}",
             f"{100 * (f['tokens_after'] / f['tokens_before'] - 1):+.0f} %" if f["tokens_before"] else "–",
-            percent(f["kept_share"]),
+            percent(f["kept_share"] or 0.0),
             f"{f['gold_kept_in_thinking']}/{f['gold_in_thinking']}",
             "/".join(str(f["actions"].get(a, 0)) for a in ("keep", "delete", "rewrite", "merge")),
         )

@@ -183,7 +183,7 @@ class OnFile:
         """See to it that an earlier stage has an outcome for every wanted item."""
         if owed := self.owed(folder.stage, wanted):
             self._incomplete(
-                folder.unfinished(len(owed), len(wanted)), f"Run `drp {folder.stage}` with this recipe"
+                folder.unfinished(owed, len(wanted)), f"Run `drp {folder.stage}` with this recipe"
             )
 
     def finish(self, folder: StageFolder) -> None:

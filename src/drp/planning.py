@@ -63,16 +63,17 @@ def estimate_costs(
     if traces_file:
         traces = read_traces(traces_file, say)[:limit]
     else:
-        traces = StageFolder(folder / "generate", "generate").records(Trace)
-    worth = worth_pruning(traces, settings)
-    if probe_traces:
-        if not worth:
-            raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
-        counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
-        with RunFolder(folder), Grader() as grader:
-            judge = Judge(settings, grader, counter)
-            return [run_until_done(probe(worth, judge, folder, say, probe_traces))]
-    if worth:
+        traces = StageFolder(folder / "generate", "generate").wanted_records(Trace)
+    with Grader() as grader:
+        worth = worth_pruning(traces, settings, grader)
+        if probe_traces:
+            if not worth:
+                raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
+            counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
+            with RunFolder(folder):
+                judge = Judge(settings, grader, counter)
+                return [run_until_done(probe(worth, judge, folder, say, probe_traces))]
+    if traces:
         say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
         lengths = [lengths_of(trace) for trace in worth]
     else:

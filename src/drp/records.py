@@ -129,6 +129,11 @@ class Failure(Keyed):
     setup: str | None = None
     """Identity of the endpoint's settings under which it is final; with other settings it is tried again."""
 
+    @property
+    def excluded(self) -> bool:
+        """Whether the item was left out before anything was tried, such as a trace with a wrong answer."""
+        return self.kind.startswith("excluded_")
+
 
 Action = Literal["keep", "delete", "rewrite", "merge"]
 
@@ -198,6 +203,8 @@ class Check(Record):
     passed: bool
     figures: dict[str, float] = {}
     detail: str = ""
+    required: bool = True
+    """Whether failing it refuses the trace: what a teacher does not mean to do is measured, not asked of it."""
 
 
 class PrunedTrace(Keyed):

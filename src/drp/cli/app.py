@@ -207,12 +207,10 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
     progress = TerminalProgress(console)
     with RunFolder(out) as run:
         try:
-            pruned, _ = prune_file(
-                traces, run, recipe, progress, limit, lambda line: console.print(Text(line))
-            )
+            prune_file(traces, run, recipe, progress, limit, lambda line: console.print(Text(line)))
         finally:
             progress.close()
-        summary = summarise_prune(run.stage("prune"), pruned)
+        summary = summarise_prune(run.stage("prune"))
         page = write_report(run.path, f"{traces.name}, pruned by {recipe.prune.teacher}")
         pending = run.stage("prune").pending()
     if summary:
@@ -246,6 +244,7 @@ def estimate(
 ) -> None:
     """Say what a language-model teacher will cost, before anything is spent."""
     from rich.console import Console
+    from rich.text import Text
 
     from drp.cli.tables import cost_table, print_table
     from drp.planning import estimate_costs
@@ -258,7 +257,7 @@ def estimate(
     folder = out or Path("runs") / (traces.stem if traces else loaded.name)
     console = Console()
     found = estimate_costs(
-        loaded, folder, traces, lambda line: console.print(line, highlight=False),
+        loaded, folder, traces, lambda line: console.print(Text(line)),
         limit=limit, trace_tokens=trace_tokens, probe_traces=probe,
     )  # fmt: skip
     print_table(console, cost_table(found, loaded.prune))

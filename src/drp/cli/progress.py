@@ -5,6 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 
 LINE_EVERY_S = 15.0
@@ -18,15 +19,18 @@ class _Rate(ProgressColumn):
         return Text(f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else "", style="dim")
 
 
-class _Remaining(ProgressColumn):
-    """Time left at the mean pace of this process; items end in bursts, so recent pace says little."""
+class _Time(ProgressColumn):
+    """Time left at the mean pace of this process, as items end in bursts; time passed until the first one has ended."""
 
     def render(self, task: Task) -> Text:
-        made = task.completed - task.fields.get("before", 0)
-        if not made or not task.elapsed or not task.total:
-            return Text("ETA –:––", style="dim")
-        left = int(task.elapsed / made * (task.total - task.completed))
-        return Text(f"ETA {left // 60}:{left % 60:02d}", style="dim")
+        made, passed = task.completed - task.fields.get("before", 0), task.elapsed or 0
+        if not made or not passed or not task.total:
+            return Text(f"{_clock(passed)} so far", style="dim")
+        return Text(f"ETA {_clock(passed / made * (task.total - task.completed))}", style="dim")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 class _Remark(ProgressColumn):
@@ -54,8 +58,8 @@ class TerminalProgress:
         if not self.console.is_terminal or done >= wanted:
             return
         self._bar = Bar(
-            TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
-            _Remaining(), _Remark(), console=self.console, transient=True,
+            TextColumn("{task.description}", style="bold", markup=False), BarColumn(), MofNCompleteColumn(), _Rate(),
+            _Time(), _Remark(table_column=Column(no_wrap=True)), console=self.console, transient=True,
         )  # fmt: skip
         self._bar.start()
         self._bar.add_task(stage, total=wanted, completed=done, tokens=0, before=done, remark="")

@@ -20,10 +20,10 @@ from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace, Usage
 from drp.report.comparison import compared, compared_figures, tested
+from drp.report.standing import evaluated, stage_of, superseded
 from drp.report.summary import RunSummary, TierSummary, by_benchmark, summarise_tier, tier_order
 from drp.report.text import Table, as_csv, before_after, latex, markdown, pruning, training
 from drp.report.write import protocol_line, protocol_of
-from drp.runs.folder import StageFolder
 from drp.stages.estimate import Estimate
 from drp.stages.sampling import graded_again
 from drp.text.answers import final_answer
@@ -43,7 +43,7 @@ def print_table(console: Console, table: Table) -> None:
         left = number == 0 or name == "run" or table.head == ("figure", "value")
         wraps = table.head == ("figure", "value") or (number == 0 and name == "file")
         shown.add_column(
-            name,
+            Text(name),
             justify="left" if left else "right",
             no_wrap=not wraps,
             overflow="fold",
@@ -70,8 +70,10 @@ def print_report(run: Path) -> None:
         print_table(console, trained)
     if summary.tiers:
         print_table(console, before_after(summary))
-        console.print(Text(protocol_line(summary)), style="dim")
-    console.print(f"report: {run / 'report' / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(Text(protocol_line(summary)), style="dim")
+    for note in summary.notes:
+        console.print(Text(f"note: {note}"), style="yellow")
+    console.print(Text(f"report: {run / 'report' / 'report.html'}"), soft_wrap=True)
 
 
 def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
@@ -164,16 +166,17 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
     """Return the graded traces of a run folder's last model, or of a file of completions, and their protocol.
 
     Raises:
-        RunFolderError: The folder has no evaluation.
+        RunFolderError: The folder has no evaluation, or one of a model that is not there any more.
     """
     if path.is_file():
         return grade_traces(read_completions(path)), "protocol: as it was made elsewhere"
-    for name in ("evaluate/distilled", "evaluate/base"):
-        folder = StageFolder(path / name, name)
-        traces, manifest = folder.records(Trace), folder.manifest()
+    if said := superseded(path):
+        raise RunFolderError(f"{path}: {said}")
+    for which in ("distilled", "base"):
+        traces, manifest = evaluated(path, which), stage_of(path, f"evaluate/{which}").manifest()
         if traces and manifest:
             runs = 1 + max(t.sample for t in traces)
-            protocol = f"{name.rpartition('/')[2]}. {protocol_of(manifest.settings, runs)}"
+            protocol = f"{which}. {protocol_of(manifest.settings, runs)}"
             if manifest.graded_by != VERSION:
                 with Grader() as grader:
                     traces = graded_again(traces, grader)

@@ -15,10 +15,10 @@ from drp.evaluation.metrics import by_problem
 from drp.evaluation.statistics import (
     Interval,
     NonInferiority,
+    difference_interval,
     mcnemar_p,
-    mean_interval,
     non_inferiority,
-    smallest_difference,
+    told_from_none,
 )
 from drp.records import Record, Trace
 
@@ -40,6 +40,7 @@ class Comparison(Record):
     tokens_ratio: float | None
     """Mean tokens of the second over those of the first; ``None`` where tokens were not counted."""
     tokens_ratio_interval: Interval | None
+    """``None`` also where one problem is all there is."""
     tokens_p: float | None
     only_first_right: int
     """Problems on which the first model was right more often."""
@@ -64,13 +65,14 @@ def _p_value(difference: "np.ndarray[Any, np.dtype[np.float64]]", seed: int) -> 
 
 def _ratio_interval(
     first: "np.ndarray[Any, np.dtype[np.float64]]", second: "np.ndarray[Any, np.dtype[np.float64]]"
-) -> Interval:
+) -> Interval | None:
+    """Return the 95 % bootstrap interval of the ratio of means; one problem tells nothing of its spread."""
     if len(first) < 2:
-        ratio = float(second.mean() / first.mean())
-        return Interval(low=ratio, high=ratio)
+        return None
     draws = np.random.default_rng(0).integers(0, len(first), (4000, len(first)))
-    ratios = second[draws].mean(axis=1) / first[draws].mean(axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    # Quantiles of logarithms, which swapped models mirror: those of ratios are interpolated on another scale.
+    logs = np.log(second[draws].mean(axis=1)) - np.log(first[draws].mean(axis=1))
+    low, high = np.exp(np.quantile(logs, [0.025, 0.975]))
     return Interval(low=float(low), high=float(high))
 
 
@@ -103,7 +105,7 @@ def compare(
         benchmark=benchmark,
         problems=len(shared),
         accuracy_difference=float(gain.mean()),
-        accuracy_difference_interval=mean_interval(gain),
+        accuracy_difference_interval=difference_interval(gain),
         accuracy_p=_p_value(gain, 1),
         tokens_ratio=float(after.mean() / before.mean()) if counted else None,
         tokens_ratio_interval=_ratio_interval(before, after) if counted else None,
@@ -112,7 +114,5 @@ def compare(
         only_second_right=only_second,
         mcnemar_p=mcnemar_p(only_first, only_second) if single else None,
         non_inferiority=non_inferiority(gain, margin),
-        smallest_difference=float(smallest_difference(float(np.std(gain, ddof=1)), len(gain)))
-        if len(gain) > 1
-        else 1.0,
+        smallest_difference=told_from_none(gain),
     )

@@ -52,8 +52,8 @@ def compared(base: str, runs: Runs) -> Table:
         f"Compared with {base}",
         ("benchmark", "run", "n", "acc., %", "diff.", "95 % CI", "p", "tokens", "change, %"),
         tuple(rows),
-        "Accuracy is Pass@1 over the runs of a problem. Differences are paired by problem, with bootstrap intervals; "
-        "p is of a paired permutation test; tokens are means, and their change has its interval too.",
+        "Accuracy is Pass@1 over the runs of a problem. Differences are paired by problem, with intervals that also hold "
+        "where few problems differ; p is of a paired permutation test; tokens are means, and their change has its interval too.",
     )
 
 

@@ -1,7 +1,9 @@
 """What a run folder amounts to: read from its files alone, without torch."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
@@ -10,27 +12,36 @@ from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
-from drp.runs.folder import StageFolder
+from drp.report.standing import STAGES, evaluated, notes, seconds_of, stage_of
+from drp.runs.folder import Manifest, StageFolder
 
 
 class PruneSummary(Record):
-    """Figures of a prune stage."""
+    """Figures of a prune stage, over the traces that its last command wanted."""
 
     traces: int
+    """Those with an outcome, or a failure that is to be tried again."""
     accepted: int
     dropped: dict[str, int]
     """Failed checks and how many traces failed on them."""
     excluded: dict[str, int]
-    """Traces left out before pruning, by kind."""
+    """Traces left out before the teacher was asked, by kind."""
+    failed: dict[str, int] = Field(default_factory=dict)
+    """Traces on which the teacher failed for good, by kind."""
+    pending: dict[str, int] = Field(default_factory=dict)
+    """Traces that failed and are tried again by the same command, by kind."""
+    waived: dict[str, int] = Field(default_factory=dict)
+    """Checks that were not required, and how many accepted traces do not pass them."""
+    teachers: tuple[str, ...] = ()
     repaired: int
     """Accepted only after the teacher was told what had failed."""
     tokens_before: float
     """Mean over accepted traces."""
     tokens_after: float
-    own_share: float
-    """Share of the accepted pruned thinking that is the student's own bytes, mean."""
-    kept_share: float
-    """Share of the original thinking's bytes that were kept, mean over accepted traces."""
+    own_share: float | None
+    """Share of the accepted pruned thinking that is the student's own bytes, mean; ``None`` where that is not asked."""
+    kept_share: float | None
+    """Share of the original thinking's bytes that were kept, mean over accepted traces; ``None`` likewise."""
     actions: dict[str, int]
     steps_per_trace: float
     skills: dict[str, int]
@@ -57,51 +68,53 @@ class RunSummary(Record):
     """Everything a report shows in figures."""
 
     name: str
+    notes: tuple[str, ...] = ()
+    """What must be known before the figures: items still owed, stages that do not fit together."""
     prune: PruneSummary | None = None
     tiers: tuple[TierSummary, ...] = ()
     learnability: dict[str, float] | None = None
     train_counts: dict[str, int] = Field(default_factory=dict)
     seconds: dict[str, float] = Field(default_factory=dict)
+    """By stage; those whose time also went into other items than the last command wanted are missing."""
     versions: dict[str, str] = Field(default_factory=dict)
+    decided_by: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """By stage, the versions of what decides about its records: units, checks, teachers, grader."""
     protocol: dict[str, object] = Field(default_factory=dict)
 
 
-def summarise_prune(folder: StageFolder, pruned: list[PrunedTrace] | None = None) -> PruneSummary | None:
+def summarise_prune(folder: StageFolder) -> PruneSummary | None:
     """Return the figures of a prune stage, or ``None`` where there is none."""
     if folder.manifest() is None:
         return None
-    pruned = folder.records(PrunedTrace) if pruned is None else pruned
+    pruned, failures = folder.wanted_records(PrunedTrace), folder.wanted_failures()
     accepted = [p for p in pruned if p.accepted]
-    failures = {f.id: f.kind for f in folder.failures()}
-    excluded: dict[str, int] = {}
-    for kind in failures.values():
-        excluded[kind] = excluded.get(kind, 0) + 1
-    dropped: dict[str, int] = {}
-    for trace in pruned:
-        for name in (trace.reason or "").split(", ") if not trace.accepted else []:
-            dropped[name] = dropped.get(name, 0) + 1
-
-    def mean(values: list[float]) -> float:
-        return sum(values) / len(values) if values else 0.0
-
-    def share(trace: PrunedTrace, figure: str) -> float:
-        return next(c.figures[figure] for c in trace.checks if c.name == "own_share")
-
+    later = [f for f in failures if not f.excluded]
+    # What an accepted trace does not pass was not required, in records of earlier versions, too.
+    free = [c for p in accepted for c in p.checks if not (c.required and c.passed)]
+    waived = {
+        name: sum(c.name == name and not c.passed for c in free) for name in sorted({c.name for c in free})
+    }
+    own = [c.figures for p in accepted for c in p.checks if c.name == "own_share"]
+    shares = {} if "own_share" in waived else _means(own)
     spend = folder.path / "spend.json"
     scripts = [p.script for p in accepted]
-    steps = sum(skill_counts(scripts).values())
+    lengths = _means([{"before": p.tokens_before, "after": p.tokens_after} for p in accepted])
     return PruneSummary(
         traces=len(pruned) + len(failures),
         accepted=len(accepted),
-        dropped=dropped,
-        excluded=excluded,
+        dropped=Counter(name for p in pruned if not p.accepted for name in (p.reason or "").split(", ")),
+        excluded=Counter(f.kind for f in failures if f.excluded),
+        failed=Counter(f.kind for f in later if not f.retry),
+        pending=Counter(f.kind for f in later if f.retry),
+        waived=waived,
+        teachers=tuple(sorted({p.teacher for p in pruned})),
         repaired=sum(p.repaired for p in accepted),
-        tokens_before=mean([p.tokens_before for p in accepted]),
-        tokens_after=mean([p.tokens_after for p in accepted]),
-        own_share=mean([share(p, "share_of_pruned") for p in accepted]),
-        kept_share=mean([share(p, "share_of_original") for p in accepted]),
+        tokens_before=lengths.get("before", 0.0),
+        tokens_after=lengths.get("after", 0.0),
+        own_share=shares.get("share_of_pruned"),
+        kept_share=shares.get("share_of_original"),
         actions=dict(action_counts(scripts)),
-        steps_per_trace=steps / max(1, len(scripts)),
+        steps_per_trace=sum(skill_counts(scripts).values()) / max(1, len(scripts)),
         skills=dict(skill_counts(scripts).most_common()),
         polished=sum(p.polished for p in accepted),
         protocol=_means([p.protocol for p in accepted]),
@@ -151,35 +164,44 @@ def summarise_tier(
 
 
 def summarise(path: Path, name: str) -> RunSummary:
-    """Return the figures of a run folder, as far as its stages got."""
-
-    def stage(stage_name: str) -> StageFolder:
-        return StageFolder(path / stage_name, stage_name)
-
-    base = by_benchmark(stage("evaluate/base").records(Trace))
-    after = by_benchmark(stage("evaluate/distilled").records(Trace))
+    """Return the figures of a run folder, as far as its stages got and stand."""
+    before = evaluated(path, "base")
+    shared = {trace.id for trace in before}
+    base, after = (
+        by_benchmark(before),
+        by_benchmark([t for t in evaluated(path, "distilled") if t.id in shared]),
+    )
     tiers = [
         summarise_tier(benchmark, base[benchmark], after.get(benchmark))
         for benchmark in sorted(base, key=tier_order)
     ]
-    manifests = {
-        s: m
-        for s in ("generate", "prune", "train", "evaluate/base", "evaluate/distilled")
-        if (m := stage(s).manifest())
-    }
+    manifests = {stage: m for stage in STAGES if (m := stage_of(path, stage).manifest())}
     learnability = path / "train" / "learnability.json"
     trained = manifests.get("train")
-    evaluated = manifests.get("evaluate/base")
+    evaluation = manifests.get("evaluate/base")
     return RunSummary(
         name=name,
-        prune=summarise_prune(stage("prune")),
+        notes=notes(path),
+        prune=summarise_prune(stage_of(path, "prune")),
         tiers=tuple(tiers),
         learnability=_floats(learnability) if learnability.exists() else None,
         train_counts=trained.counts if trained and trained.complete else {},
-        seconds={s: m.seconds for s, m in manifests.items()},
+        seconds={stage: s for stage in STAGES if (s := seconds_of(path, stage)) is not None},
         versions=next(iter(manifests.values())).versions if manifests else {},
-        protocol=dict(evaluated.settings) if evaluated else {},
+        decided_by=_decided_by(manifests),
+        protocol=dict(evaluation.settings) if evaluation else {},
     )
+
+
+def _decided_by(manifests: Mapping[str, Manifest]) -> dict[str, dict[str, int]]:
+    """Return, by stage, the versions of what decides about its records, as far as they are on file."""
+    found: dict[str, dict[str, int]] = {}
+    for stage, manifest in manifests.items():
+        versions = cast("dict[str, int]", manifest.settings.get("versions") or {})
+        graded = {} if manifest.graded_by is None else {"grader": manifest.graded_by}
+        if known := {**versions, **graded}:
+            found[stage] = known
+    return found
 
 
 def _floats(path: Path) -> dict[str, float]:

@@ -62,8 +62,8 @@ def before_after(summary: RunSummary) -> Table:
         "Before and after",
         ("benchmark", "n", "accuracy, %", "diff.", "95 % CI", "p", "tokens", "change"),
         tuple(rows),
-        "Accuracy is Pass@1 over the runs; its difference is paired by problem, in points, with a bootstrap "
-        "interval; p is of a paired permutation test.",
+        "Accuracy is Pass@1 over the runs; its difference is paired by problem, in points, with an "
+        "interval that also holds where few problems differ; p is of a paired permutation test.",
     )
 
 
@@ -172,9 +172,13 @@ def costs(summary: RunSummary) -> Table | None:
         if not found or not right:
             continue
         tokens = sum(m.tokens_mean * m.problems * m.runs for m in found)
-        seconds = summary.seconds.get(f"evaluate/{name}", 0.0)
-        rows.append((name, f"{right:.0f}", f"{tokens / right:,.0f}", f"{seconds / right:.3f}"))
-    note = "Seconds of the whole stage, as it was run: one process, batched, loading and grading included."
+        seconds = summary.seconds.get(f"evaluate/{name}")
+        each = "–" if seconds is None else f"{seconds / right:.3f}"
+        rows.append((name, f"{right:.0f}", f"{tokens / right:,.0f}", each))
+    note = (
+        "Seconds of the whole stage, as it was run: one process, batched, loading and grading included; none where "
+        "the stage also holds completions that are not counted here."
+    )
     return (
         Table(
             "What a right answer costs", ("model", "right", "tokens each", "seconds each"), tuple(rows), note
@@ -206,34 +210,35 @@ def over_runs(summary: RunSummary) -> Table | None:
 def pruning(summary: PruneSummary, title: str = "Pruning") -> Table:
     """Return the figures of a prune stage, one a row."""
     change = summary.tokens_after / summary.tokens_before - 1 if summary.tokens_before else 0.0
+    no_share = "– (not asked of this teacher)" if "own_share" in summary.waived else "–"
+    shares = (summary.own_share, summary.kept_share)
+    of_pruned, of_original = (no_share if share is None else percent(share) for share in shares)
     rows = [
         ("traces", str(summary.traces)),
         ("accepted", f"{summary.accepted} ({percent(summary.accepted / max(1, summary.traces))})"),
+        *([("accepted after repair", str(summary.repaired))] if summary.repaired else []),
+        *([("polished", str(summary.polished))] if summary.polished else []),
         ("left out before pruning", _counts(summary.excluded, "excluded_")),
+        *([("failed at the teacher", _counts(summary.failed))] if summary.failed else []),
+        *([("failed, to be tried again", _counts(summary.pending))] if summary.pending else []),
         ("dropped by a check", _counts(summary.dropped)),
+        *([("not required, and not passed by", _counts(summary.waived))] if summary.waived else []),
         ("tokens, mean of accepted", f"{summary.tokens_before:.0f} → {summary.tokens_after:.0f} ({100 * change:+.0f} %)"),
-        ("own bytes in the pruned thinking", percent(summary.own_share)),
-        ("own bytes kept of the original", percent(summary.kept_share)),
+        ("own bytes in the pruned thinking", of_pruned),
+        ("own bytes kept of the original", of_original),
         ("actions", _counts(summary.actions)),
         ("steps a trace", f"{summary.steps_per_trace:.1f}"),
+        *([("of the teacher's protocol, mean", _means(summary.protocol))] if summary.protocol else []),
+        *([("NLL per token under the student, mean", _means(summary.learnable))] if summary.learnable else []),
     ]  # fmt: skip
-    if summary.repaired:
-        rows.insert(2, ("accepted after repair", str(summary.repaired)))
-    if summary.polished:
-        rows.insert(2, ("polished", str(summary.polished)))
-    if summary.protocol:
-        figures = ", ".join(
-            f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.protocol.items()
-        )
-        rows.append(("of the teacher's protocol, mean", figures))
-    if summary.learnable:
-        figures = ", ".join(
-            f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary.learnable.items()
-        )
-        rows.append(("NLL per token under the student, mean", figures))
-    if summary.spend:
-        rows.append(("teacher", f"{summary.spend.requests} replies, {summary.spend}"))
+    spent = [f"{summary.spend.requests} replies, {summary.spend}"] if summary.spend else []
+    if said := "; ".join([*summary.teachers, *spent]):
+        rows.append(("teacher", said))
     return Table(title, ("figure", "value"), tuple(rows))
+
+
+def _means(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
 
 
 def training(summary: RunSummary) -> Table | None:

@@ -1,17 +1,18 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from drp.pruning.apply import apply_script
-from drp.records import PrunedTrace, Trace
+from drp.records import PrunedTrace
 from drp.report import text
 from drp.report.histogram import histogram_html
+from drp.report.standing import evaluated, stage_of
 from drp.report.summary import RunSummary, by_benchmark, summarise, tier_order
-from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.text.units import split_units
 
@@ -30,10 +31,15 @@ def write_report(run: Path, name: str) -> Path:
 
 
 def protocol_line(summary: RunSummary) -> str:
-    """Return the evaluation protocol in one line, so that no figure stands without it."""
-    if not summary.protocol.get("evaluate"):
-        return "No evaluation yet."
-    return protocol_of(summary.protocol, max((tier.base.runs for tier in summary.tiers), default=1))
+    """Return the evaluation protocol, and the versions of what decided, so that no figure stands without them."""
+    runs = max((tier.base.runs for tier in summary.tiers), default=1)
+    evaluated = summary.protocol.get("evaluate")
+    said = protocol_of(summary.protocol, runs) if evaluated else "No evaluation yet."
+    stages: dict[str, list[str]] = {}
+    for stage, versions in summary.decided_by.items():
+        stages.setdefault(", ".join(f"{what} {n}" for what, n in versions.items()), []).append(stage)
+    decided = "; ".join(f"{versions} ({', '.join(names)})" for versions, names in stages.items())
+    return f"{said} Versions of what decided: {decided}." if decided else said
 
 
 def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
@@ -53,7 +59,10 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
 
 def report_markdown(summary: RunSummary) -> str:
     """Return the report as Markdown."""
-    parts = [f"# {summary.name}", protocol_line(summary)]
+    notes = [
+        f"**Note:** {escape(note, quote=False)}" for note in summary.notes
+    ]  # what failed is quoted there
+    parts = [f"# {summary.name}", *notes, protocol_line(summary)]
     parts += [text.markdown(table) for table in text.tables(summary)]
     return "\n\n".join([*parts, _made_with(summary)]) + "\n"
 
@@ -64,7 +73,7 @@ def _made_with(summary: RunSummary) -> str:
 
 def _shown_traces(run: Path) -> list[dict[str, Any]]:
     """Return the first accepted traces, then dropped ones, as coloured steps."""
-    pruned = StageFolder(run / "prune", "prune").records(PrunedTrace)
+    pruned = stage_of(run, "prune").wanted_records(PrunedTrace)
     ranked = [p for p in pruned if p.accepted] + [p for p in pruned if not p.accepted]
     shown: list[dict[str, Any]] = []
     for trace in ranked[:SHOWN]:
@@ -87,8 +96,7 @@ def _html(run: Path, summary: RunSummary) -> str:
     environment = Environment(
         loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"])
     )
-    before = by_benchmark(StageFolder(run / "evaluate/base", "evaluate/base").records(Trace))
-    after = by_benchmark(StageFolder(run / "evaluate/distilled", "evaluate/distilled").records(Trace))
+    before, after = (by_benchmark(evaluated(run, which)) for which in ("base", "distilled"))
     chart = histogram_html(before, after, sorted(before, key=tier_order))
     return environment.get_template("report.html.jinja").render(
         summary=summary,

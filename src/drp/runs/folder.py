@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +16,11 @@ from typing import IO, Self, TypeVar, cast
 from pydantic import BaseModel, Field
 
 from drp.errors import RunFolderError
-from drp.records import Failure, Record, content_id
+from drp.records import Failure, Keyed, Record, content_id
 from drp.runs.journal import Journal, read_records, write_atomically
 
 R = TypeVar("R", bound=Record)
+K = TypeVar("K", bound=Keyed)
 
 Settings = Mapping[str, object]
 """Everything that defines a stage's records, as plain JSON values."""
@@ -81,6 +82,11 @@ class StageFolder:
         """The manifest."""
         return self.path / "manifest.json"
 
+    @property
+    def wanted_path(self) -> Path:
+        """The ids of the items that the last command wanted, one a line."""
+        return self.path / "wanted.txt"
+
     def manifest(self) -> Manifest | None:
         """Return the manifest, or ``None`` where the stage was never begun."""
         if not self.manifest_path.exists():
@@ -107,25 +113,56 @@ class StageFolder:
         """Return the ids on record."""
         return {line.id for line in read_records(self.records_path, _Line)}
 
-    def unfinished(self, owed: int, wanted: int) -> str:
-        """Return in one sentence how much is owed, what most of it failed on, and where that is written."""
-        said = f"{self.stage} is incomplete: {owed} of {wanted} items have no outcome yet"
+    def want(self, ids: Sequence[str]) -> None:
+        """Note which items this command is about; the folder may hold outcomes of others, from other commands."""
+        if self.wanted() != list(ids):
+            write_atomically(self.wanted_path, "".join(f"{identity}\n" for identity in ids))
+
+    def wanted(self) -> list[str] | None:
+        """Return the ids that the last command wanted; ``None`` where that is not on file, and all count."""
+        if not self.wanted_path.exists():
+            return None
+        return self.wanted_path.read_text(encoding="utf-8").split()
+
+    def wanted_records(self, kind: type[K]) -> list[K]:
+        """Return the records of the items that the last command wanted, in its order, each once."""
+        found = {record.id: record for record in self.records(kind)}
+        wanted = self.wanted()
+        return list(found.values()) if wanted is None else [found[i] for i in wanted if i in found]
+
+    def wanted_failures(self) -> list[Failure]:
+        """Return how the items that the last command wanted failed, each once: its last failure, if it has no record."""
+        wanted = self.wanted()
+        among = None if wanted is None else set(wanted)
+        return [failure for i, failure in self._last_failures().items() if among is None or i in among]
+
+    def _last_failures(self) -> dict[str, Failure]:
         done = self.done()
-        last = {failure.id: failure for failure in self.failures() if failure.id not in done}
-        pending = [failure for failure in last.values() if failure.retry]
+        return {failure.id: failure for failure in self.failures() if failure.id not in done}
+
+    def unfinished(self, owed: Set[str], wanted: int) -> str:
+        """Return in one sentence how much is owed, what most of it failed on, and where that is written."""
+        said = f"{self.stage} is incomplete: {len(owed)} of {wanted} items have no outcome yet"
+        pending = [failure for i, failure in self._last_failures().items() if i in owed]
         if not pending:
             return said
         kind, count = Counter(failure.kind for failure in pending).most_common(1)[0]
         example = next(failure.message for failure in pending if failure.kind == kind)
-        reason = f"{kind} ({count} of {len(pending)}): {example.splitlines()[0][:300]}"
+        first, _, _ = example.strip().partition("\n")
+        reason = f"{kind} ({count} of {len(pending)}): {first[:300]}"
         return f"{said}. Mostly {reason}; see {self.errors_path}"
 
     def pending(self) -> str | None:
-        """Return what is to be said of the items of the last command that failed and are still owed, if any."""
-        manifest = self.manifest()
+        """Return what is to be said of the items that the last command wanted and that are still owed, if any."""
+        manifest, wanted = self.manifest(), self.wanted()
         if manifest is None or manifest.complete:
             return None
-        return self.unfinished(manifest.counts.get("pending", 0), manifest.counts.get("wanted", 0))
+        failures = self.wanted_failures()
+        if wanted is None:
+            owed = {failure.id for failure in failures if failure.retry}
+            return self.unfinished(owed, manifest.counts.get("wanted", 0))
+        given_up = {failure.id for failure in failures if not failure.retry}
+        return self.unfinished(set(wanted) - self.done() - given_up, len(wanted))
 
     def journal(self) -> Journal:
         """Open the records for appending."""

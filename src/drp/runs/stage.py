@@ -63,6 +63,7 @@ async def run_stage(
         The records of the wanted items, in their order; failed items are missing.
     """
     ids = [item.id for item in wanted]
+    folder.want(ids)
     recorded = folder.records(kind)
     done: dict[str, R] = {record.id: record for record in recorded}
     given_up = {f.id for f in folder.failures() if not f.retry}

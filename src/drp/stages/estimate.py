@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from drp.engines.pricing import Price
+from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Record, Trace, Usage
 from drp.runs.concurrency import as_they_land
 from drp.stages.judge import Judge
-from drp.stages.prune import prune_trace
+from drp.stages.prune import exclusion, prune_trace
 from drp.stages.teacher import Say, open_teacher
 from drp.teachers.llm import load_prompt
 from drp.text.units import split_units
@@ -161,12 +162,9 @@ def _priced(protocol: str, settings: PruneSettings, traces: int, load: Load) -> 
     )
 
 
-def worth_pruning(traces: Sequence[Trace], settings: PruneSettings) -> list[Trace]:
-    """Return the traces that would reach the teacher, as far as that is known before grading."""
-    return [
-        t for t in traces
-        if t.closed and t.thinking.strip() and (t.correct is not False or settings.include_wrong)
-    ]  # fmt: skip
+def worth_pruning(traces: Sequence[Trace], settings: PruneSettings, grader: Grader) -> list[Trace]:
+    """Return the traces that would reach the teacher; those not graded yet are graded, as stage prune does."""
+    return [t for t in traces if exclusion(t, grader, settings.include_wrong) is None]
 
 
 async def probe(traces: Sequence[Trace], judge: Judge, folder: Path, say: Say, count: int) -> Estimate:

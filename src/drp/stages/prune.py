@@ -164,9 +164,11 @@ async def _attempt(
     checks, thinking = verdict.checks, verdict.thinking
     if judge.scorer:
         checks += (await _learnable(trace, thinking, answer, judge.scorer, settings.max_nll_rise),)
-    failed = [check.name for check in checks if not check.passed and check.name not in teacher.exempt]
-    if settings.include_wrong and "answer_kept" in failed and trace.correct is False:
-        failed.remove("answer_kept")
+    waived = teacher.exempt
+    if settings.include_wrong and trace.correct is False:
+        waived |= {"answer_kept"}
+    checks = tuple(c.model_copy(update={"required": False}) if c.name in waived else c for c in checks)
+    failed = [check.name for check in checks if check.required and not check.passed]
     return PrunedTrace(
         id=trace.id,
         problem_id=trace.problem_id,
@@ -234,6 +236,8 @@ async def prune_traces(
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
         async with open_teacher(judge.settings, folder.path.parent, say) as opened:
             alone, told = opened.store is None, 0.0
+            if opened.store:
+                progress.remark("waiting for replies")
             with nullcontext() if alone else open_pool(judge.count) as pool:
                 starters = [
                     partial(one, trace, opened.teacher, replace(judge, pool=pool))

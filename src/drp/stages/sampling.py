@@ -60,10 +60,13 @@ async def sample_traces(
             )
 
     async def work(owed: set[str]) -> AsyncIterator[Trace | Failure]:
+        progress.remark("loading the model")
         engine = make_engine()
         try:
             batches = [b for b in engine.batches(requests) if any(r.id in owed for r in b)]
+            progress.remark("decoding")
             async for reply in engine.complete(batches):
+                progress.remark("")
                 if isinstance(reply.outcome, Failure):
                     yield reply.outcome.model_copy(update={"stage": folder.stage})
                 else:
