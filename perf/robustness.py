@@ -212,10 +212,10 @@ def summary(step: Step, got: Got) -> str:
         line.strip() for line in [*got.out.splitlines(), *got.err.splitlines()] if line.strip(" │╭╮╰╯─\n")
     ]
     errors = [i for i, line in enumerate(lines) if line.lower().startswith(("error:", "usage:"))]
-    said = [line for line in lines if step.said and re.search(step.said, line, re.IGNORECASE)]
-    told = (
-        " ".join(lines[errors[-1] :]) if errors else [*lines[-1:], *said[:1], "nothing"][-2 if lines else -1]
-    )
+    right = [
+        line for line in lines if not got.code and step.said and re.search(step.said, line, re.IGNORECASE)
+    ]
+    told = " ".join(lines[errors[-1] :]) if errors else [*right, *lines[-1:], "nothing"][0]
     return f"exit {got.code}: {_one_line(told)}"
 
 

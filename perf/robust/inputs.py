@@ -88,7 +88,7 @@ def _row_cases() -> Iterator[Case]:
     yield _row("usage is a list", "grade", {"usage": [1, 2]}, "usage", want="either", said=r"\busage\b|without.*count")
     yield _row("resps empty", "grade", FREE | {"resps": [], "target": "72"}, "(resps|completion)", r"resps|--completion")
     yield _row("resps of numbers", "grade", FREE | {"resps": [[1], [None]], "target": "72"}, "(resps|completion)", r"resps|text")
-    yield _row('closed is "false"', "grade", {"closed": "false"}, "closed", want="either", said=r"0?\.?75")
+    yield _row('closed is "false"', "grade", {"closed": "false"}, "closed", want="either", said=r"x,x,4,1(,[^,]*){7},0\.25,")
     yield _row('closed is "false"', "prune", {"closed": "false"}, "closed", want="either", said="1 left out")
     yield _row("no gold field", "grade", {"gold": ...}, "gold", "--gold")
     yield _row("no gold field", "prune", {"gold": ...}, "gold", "missing")
@@ -99,11 +99,11 @@ def _row_cases() -> Iterator[Case]:
     yield _row("thinking is a list", "prune", {"thinking": ["a"]}, "thinking", "text|string")
     for name, text in {"30,000 unclosed \\(": "\\(" * 30_000, "28,000 characters of \\boxed{": "\\boxed{" * 4_000,
                        "1 MB in one line": "7" * 1_000_000, "1 MB of braces": "{}" * 500_000, "nothing": ""}.items():
-        yield _row(f"answer of {name}", "grade", {"answer": text}, "answer", want="works", said=r"75")
+        yield _row(f"answer of {name}", "grade", {"answer": text}, "answer", want="works", said=r"x,x,4,1,0\.75,")
         yield _row(f"answer of {name}", "prune", {"answer": text}, "answer", want="recorded", said="1 left out",
                    checks=(accounted("out/prune", 4),))
-    wide = "So 3 * 24 = 72. " * 60_000
-    yield _row("thinking of 1 MB", "prune", {"thinking": wide}, "", want="recorded", checks=(accounted("out/prune", 4),))
+    wide = "So 3 * 24 = 72. " * 8_000  # as long as the longest cut-off lets it be
+    yield _row("thinking of 128 kB", "prune", {"thinking": wide}, "", want="recorded", checks=(accounted("out/prune", 4),))
     yield _row("tags in the question", "prune", {"question": "</think> <|im_end|> [/INST]"}, "", want="recorded",
                checks=(accounted("out/prune", 4),))
     yield case("prune: the same trace twice", "prune --traces x.jsonl --out out", want="works", files={"x.jsonl": GOOD + FIRST},
