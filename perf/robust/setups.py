@@ -74,7 +74,9 @@ def _run_cases() -> Iterator[Case]:
     yield case("generate: folder of another recipe", f"generate $mini {QUICK} generate.seed=9 --out run", want="works", run=True,
                said=r"settings changed.*superseded.*4 of 4 done")
     yield case("train: nothing pruned yet", f"train $mini {QUICK} --out out", r"out", r"drp generate|drp prune")
-    yield case("train: learning rate 1e38", "train run train.learning_rate=1e38", r"train", r"learning_rate", checks=(absent("run/train/model"),))
+    yield case("train: learning rate 1e38", "train run train.learning_rate=1e38 train.effective_batch=2 train.epochs=3", r"train", r"learning_rate", checks=(absent("run/train/model"),))
+    yield case("train: a single step, at the warm-up's rate of 0", "train run train.rank=2", r"train", r"warm|epochs|effective_batch", want="either",
+               said=r"warm|rate.* 0\b|nothing was learn")
     yield case("train: no example fits", "train run train.max_length=16", r"train\.max_length=16", r"raise|drop")
     yield case("train: every trace was refused", "train run prune.checks.max_length_ratio=0.01", r"prune", r"drp prune|records\.jsonl")
     yield case("train: full disk", "train run train.rank=2", r"run/train", r"make room", largest=100_000)
