@@ -103,13 +103,13 @@ def test_one_ctrl_c_stops_generation_at_once_and_loses_nothing(tmp_path: Path) -
     log = tmp_path / "generate" / "records.jsonl"
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         time.sleep(0.02)
+    on_file = len(list(read_rows(log)))
     process.send_signal(signal.SIGINT)
-    began = time.monotonic()
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 3
     assert process.returncode == 130
     assert "the same command continues where this one left off" in errors and "Traceback" not in errors
-    assert 0 < len(list(read_rows(log))) < 200
+    # How many seconds it takes depends on what else the machine does: no further batch may have been decoded.
+    assert on_file <= len(list(read_rows(log))) <= on_file + 20 < 200
 
 
 def test_nobody_listening_is_an_error_before_anything_starts(tmp_path: Path, traces: Path) -> None:

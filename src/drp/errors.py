@@ -3,9 +3,21 @@
 Every message says what happened, where, and what to do about it.
 """
 
+import re
+
 
 class DrpError(Exception):
     """Base of every error the project raises on purpose; the CLI prints it without a traceback."""
+
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can.t allocate memory", re.IGNORECASE)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory did not suffice; torch says so in errors of several kinds."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
+    )
 
 
 class RecipeError(DrpError):

@@ -1,7 +1,6 @@
 """The command line. Every command imports what it needs when it runs, so that help is instant."""
 
 import os
-import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,8 +27,6 @@ class _Commands(TyperGroup):
             typer.secho("stopped; the same command continues where this one left off", err=True)
             raise typer.Exit(130) from None
 
-
-_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
 
 app = typer.Typer(
     name="drp",
@@ -435,7 +432,7 @@ def main() -> None:
     """Entry point: errors of ours are one message, not a traceback."""
     import warnings
 
-    from drp.errors import DrpError
+    from drp.errors import DrpError, out_of_memory
 
     # The training libraries warn their own developers of coming changes; users can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -447,7 +444,7 @@ def main() -> None:
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["out of memory"])[0]
-        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(reason):
+        if not out_of_memory(error):
             raise
         typer.secho(
             f"error: {reason}\nWhat was finished is on file. Lower what goes through the model at once "

@@ -18,7 +18,7 @@ from drp.engines.decoding import decode
 from drp.engines.encoding import encode, render_prompt
 from drp.engines.identity import model_identity
 from drp.engines.slots import SlotDecoder, fits
-from drp.errors import EngineError
+from drp.errors import EngineError, out_of_memory
 from drp.records import Completion, Usage
 from drp.text.thinking import CLOSE, OPEN, split_thinking
 
@@ -92,7 +92,7 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, pick_dtype(device, dtype)))
     except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-        if "out of memory" in str(error):
+        if out_of_memory(error):
             raise
         raise _cannot_load(path, error) from error
     placed: Any = model  # the stub of `to` is a wrapper that strict checking cannot see through
