@@ -347,6 +347,10 @@ def grade(
     from_thinking: Annotated[
         bool, typer.Option("--from-thinking", help="Read the thinking where the answer part has no answer.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Accept only answers in a box or after ####, none read from prose."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write the graded completions here (JSONL).", show_default=False),
@@ -374,15 +378,19 @@ def grade(
 
     fields = Fields(question=question, gold=gold, completion=completion)
     graded = {
-        file: counted(grade_traces(read_completions(file, fields), from_thinking=from_thinking), tokenizer)
+        file: counted(
+            grade_traces(read_completions(file, fields), from_thinking=from_thinking, strict=strict),
+            tokenizer,
+        )
         for file in files
     }
     rows = [(file_title(file), measure(file.stem, traces)) for file, traces in graded.items()]
-    note = f"Tokens by the tokenizer of {tokenizer}, where none were recorded." if tokenizer else ""
+    note = "Strict: only answers in a box or after #### count. " if strict else ""
+    note += f"Tokens by the tokenizer of {tokenizer}, where none were recorded." if tokenizer else ""
     if form == "csv":
         show(Console(), figures([(m.benchmark, name, m, None) for name, m in rows]), form)
     else:
-        show(Console(), measured(rows, "Graded completions", price, note), _form(form))
+        show(Console(), measured(rows, "Graded completions", price, note.strip()), _form(form))
     if out:
         lines = [t.model_dump_json() + "\n" for traces in graded.values() for t in traces]
         write_atomically(out, "".join(lines))

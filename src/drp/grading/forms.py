@@ -11,10 +11,11 @@ LONGEST = 1_000
 
 _SPACE = r"(?:\s|\\,|\\ |~)"
 _MONEY = re.compile(
-    rf"^[-+]?\s*(?P<sign>\\?\$|USD|US\$|€|£|¥)\s*|{_SPACE}*(?P<word>dollars?|cents?|euros?|USD|€|£)$",
+    r"^[-+]?\s*(?P<sign>\\?\$|USD|US\$|€|£|¥)\s*|(?P<word>dollars?|cents?|euros?|USD|€|£)$",
     re.IGNORECASE,
 )
-_PERCENT = re.compile(r"\s*(?P<sign>\\?%|percent)$")
+_DOLLARS = re.compile(r"\$\s*\d")
+_PERCENT = re.compile(r"(?P<sign>\\?%|percent)$")
 _DEGREES = re.compile(r"\^\s*\{?\\circ\}?|\\degree|°")
 _NUMBER = re.compile(r"[-+]?[\d.,\s{}/]*\d|[-+]?\\d?frac\{-?\d+\}\{\d+\}")
 _POWER = r"(?:\^?\{?-?[123]\}?|[²³])?"
@@ -72,11 +73,22 @@ def variable(text: str) -> str | None:
 
 def unit(text: str) -> str:
     """Return the unit that an answer names, as written; empty where it names none."""
+    text = text.strip()
     number, written = _measured(text)
+    if _DOLLARS.match(text) and not text.endswith("$"):
+        return f"$ {written}"  # which elsewhere opens a formula
     if not written and not number.lstrip("+-").isdigit():
-        ending = _UNIT_TEXT.search(text.strip().rstrip("$.").strip())
+        ending = _UNIT_TEXT.search(text.rstrip("$.").strip())
         written = ending["unit"].replace("}", "", 1) if ending else ""
     return written
+
+
+def _without_space(text: str) -> str:
+    """Return a text without white space around it, nor LaTeX's at its end."""
+    text, longer = text.strip(), ""
+    while text != longer:
+        longer, text = text, text.rstrip(" ~\n").removesuffix("\\,").removesuffix("\\")
+    return text
 
 
 def _measured(text: str) -> tuple[str, str]:
@@ -84,9 +96,10 @@ def _measured(text: str) -> tuple[str, str]:
     text, turns = _DEGREES.subn("", bare(text))
     units = ["°"] if turns else []
     for pattern in (_PERCENT, _MONEY):
-        for match in pattern.finditer(text):
-            units.append(match[match.lastgroup or 0])
-        text = pattern.sub(lambda m: "-" if m.group().strip().startswith("-") else "", text.strip()).strip()
+        text = _without_space(text)
+        units += [match[match.lastgroup or 0] for match in pattern.finditer(text)]
+        text = pattern.sub(lambda m: "-" if m.group().startswith("-") else "", text)
+    text = _without_space(text)
     number = _NUMBER.match(text)
     if number and (words := _WORDS.fullmatch(text, number.end())):
         return number.group().strip(), " ".join([*units, words.group()])

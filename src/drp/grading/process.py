@@ -66,7 +66,7 @@ class Process:
             except OSError as error:
                 raise GradingError(f"the grader's process does not start: {error}") from error
             if not self._line(STARTING_S):
-                raise GradingError(self._why(errors))
+                raise GradingError(f"math-verify's process does not start: {self._why(errors)}. {_MEND}")
 
     def _line(self, limit: float) -> str:
         """Return the next line of the process; empty where it has ended or none came in time."""
@@ -76,12 +76,15 @@ class Process:
 
     def _why(self, errors: IO[bytes]) -> str:
         """Stop a process that has not started, and say what it wrote, or how it ended."""
-        ended = self._process.poll() if self._process else None
+        assert self._process
+        try:
+            how = f"it ended with status {self._process.wait(timeout=1)}"
+        except subprocess.TimeoutExpired:
+            how = f"no sign of it in {STARTING_S:g} s"
         self.stop()
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip().splitlines()
-        how = f"no sign of it in {STARTING_S:g} s" if ended is None else f"it ended with status {ended}"
-        return f"math-verify's process does not start: {said[-1].strip()[:500] if said else how}. {_MEND}"
+        return said[-1].strip()[:500] if said else how
 
     def stop(self) -> None:
         """Kill the process, if there is one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from drp.errors import EditScriptError
 from drp.records import Edit, EditScript
 
+
 @dataclass(frozen=True)
 class Piece:
     """A stretch of the pruned thinking and the edit it came from."""

@@ -37,8 +37,7 @@ _DECISION = re.compile(
 )
 _SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"^[ \t]*##[ \t]*$", re.MULTILINE)
-_ANSWER_SPACE = re.compile(r"\s*")
-_MARK = re.compile(r"^[ \t]*##[ \t]*answer[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_ANSWER_MARK = re.compile(r"^[ \t]*##[ \t]*answer[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _ACTIONS: dict[str, Action] = {
     "k": "keep", "d": "delete", "s": "rewrite", "r": "rewrite", "m": "merge",
 }  # fmt: skip
