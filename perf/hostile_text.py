@@ -27,7 +27,7 @@ from drp.grading.units import dimensions
 from drp.pruning.alignment import Group, Step, align_steps, fit_text, similarity
 from drp.pruning.apply import apply_script
 from drp.pruning.checks import Candidate, CheckLimits, run_checks, states
-from drp.pruning.skills import classify, is_filler, reflection_count
+from drp.pruning.skills import CONFIRMATION, classify, is_filler, reflection_count
 from drp.records import Edit, EditScript
 from drp.report.text import Table
 from drp.teachers.json_protocol import parse_json_reply
@@ -95,7 +95,7 @@ READERS: dict[str, Reader] = {
     "number": _fed(forms.number), "unit": _fed(forms.unit), "dimensions": _fed(dimensions), "variable": _fed(forms.variable),
     "interval": _fed(forms.interval), "choice": _fed(lambda t: forms.choice(t, spelt_out=True)), "numeral": _fed(forms.numeral),
     "parts": _fed(forms.parts), "same_spelling": _fed(lambda t: forms.same_spelling(t, "5")),
-    "run_checks": _checks, "states": lambda t: states(t, "\\frac{1}{2}"), "classify": classify, "is_filler": is_filler,
+    "run_checks": _checks, "states": lambda t: states(t, "\\frac{1}{2}"), "classify": classify, "is_filler": is_filler, "confirmation": CONFIRMATION.search,
     "reflection_count": reflection_count, "apply_script": _deleted, "fit_text": _fit, "similarity": lambda t: similarity(t, t[::2]),
     "render_units": lambda t: render_units([t, *split_units(t)]), "harmless": harmless, "unescape": unescape,
     "parse_reply": lambda t: parse_reply(t, 0, 400), "parse_json_reply": lambda t: parse_json_reply(t, 0, 400),
