@@ -48,6 +48,10 @@ class DiskError(DrpError):
     """The disk took no more, or refused."""
 
 
+class GradingError(DrpError):
+    """The grader cannot give verdicts."""
+
+
 class EngineError(DrpError):
     """An engine could not be built or could not answer."""
 

@@ -53,6 +53,20 @@ def test_completions_of_any_shape_are_graded(tmp_path: Path) -> None:
     assert [t.correct for t in again] == [None] * 3  # graded anew, under the same names
 
 
+def test_strict_grading_and_how_answers_were_read(tmp_path: Path) -> None:
+    """An accuracy says what it rests on: boxes, or numbers picked from prose; --strict leaves the latter out."""
+    completions = ["\\boxed{5}", "#### 5", "The answer is 5.", "He has 5.", "He has some."]
+    rows: list[dict[str, object]] = [
+        {"question": f"q{i}", "gold": "5", "completion": text} for i, text in enumerate(completions)
+    ]
+    file = write(tmp_path / "mine.jsonl", rows)
+    code, said = drp("grade", str(file))
+    assert code == 0 and "80.0" in said
+    assert "box 1, #### 1, statement 1, last number 1, none 1" in " ".join(said.split())
+    code, said = drp("grade", str(file), "--strict")
+    assert code == 0 and "40.0" in said and "Strict: only answers in a box" in " ".join(said.split())
+
+
 def test_lm_eval_samples_are_read(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"doc_id": 0, "doc": {"question": "3*4?", "answer": "#### 12"}, "target": "12", "resps": [["so \\boxed{12}"]],

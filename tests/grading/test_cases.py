@@ -105,6 +105,13 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("12 sq. units", "12"), ("6 \\text{ ft}^2", "6"), ("25\\text{ cents}", "25"), ("10 \\text{ cm}", "10\\text{ cm}"),
         ("6\\sqrt{2}\\text{ cm}", "6\\sqrt{2}"), ("30 degrees", "30^\\circ"), ("120^\\circ", "120"),
     ],
+    "units on both sides": [
+        ("10 \\text{ centimeters}", "10\\text{ cm}"), ("5 square units", "5"), ("5 \\text{ sq. cm}", "5\\text{ cm}^2"), ("6 feet per second", "6 \\text{ ft/s}"),
+        ("60 mph", "60 miles per hour"), ("5\\text{ m s}^{-1}", "5 m/s"), ("5 red apples", "5 apples"), ("$5", "5 dollars"), ("50\\%", "50 percent"),
+        ("45^\\circ", "45 degrees"), ("77\\,\\text{euros}", "77"), ("77\\,\\text{euros}", "€77"), ("5", "5 m"), ("5 m", "5"),
+        ("6\\sqrt{2}\\text{ cm}", "\\sqrt{72}\\text{ cm}"), ("16 years old", "16 years"), ("$7 per hour", "7 dollars per hour"),
+    ],
+    "variables on both sides": [("x = 5", "x = 5.0"), ("x_{1} = 3", "x_1 = 3"), ("5", "y = 5"), ("\\theta = 45^\\circ", "\\theta = 45")],
     "unions and lists": [
         ("[1, 2) \\cup (3, 4]", "[1,2)\\cup(3,4]"), ("(3,4]\\cup[1,2)", "[1,2)\\cup(3,4]"), ("-\\infty<x<3", "(-\\infty,3)"),
         ("(-\\infty, 0)\\cup(0,\\infty)", "(-\\infty,0) \\cup (0,\\infty)"), ("\\{-1,0,1\\}", "\\{0,1,-1\\}"),
@@ -134,6 +141,12 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         # A letter beside a number is a factor unless it is a unit's.
         ("2x", "2"), ("y = 2x", "2"), ("2", "2x"), ("1-x", "1"), ("1", "1-x"), ("4 x", "4"), ("5n", "5"),
     ],
+    # What both sides name must agree; no unit is turned into another.
+    "units on both sides": [
+        ("5 m", "5 cm"), ("5\\text{ m}", "5\\text{ cm}"), ("5 cm", "5 \\text{ cm}^2"), ("5 apples", "5 oranges"), ("5 euros", "5 dollars"), ("\\$5", "5 cents"),
+        ("50\\%", "50 m"), ("5 m/s", "5 m"), ("45^\\circ", "45 m"), ("6\\sqrt{2}\\text{ cm}", "6\\sqrt{2}\\text{ m}"), ("5 m", "500 cm"), ("5 hours", "5 minutes"),
+    ],
+    "variables on both sides": [("x = 5", "y = 5"), ("x_1 = 3", "x_2 = 3"), ("\\alpha = 5", "\\beta = 5"), ("x = 2, y = 3", "x = 3, y = 2")],
     # A clock time is no number.
     "times": [("2:00", "2"), ("2:30", "230")],
     "fractions": [("\\frac{1}{2}", "2"), ("\\frac{1}{2}", "\\frac{2}{1}"), ("1/2", "12"), ("2\\frac{1}{2}", "1"), ("\\frac{1}{0}", "0")],
@@ -177,6 +190,18 @@ EXTRACTED: list[tuple[str, str | None]] = [
     ("So 24 / 4 = 6.\n\nSolo needs 6 pages per day for the next 4 days.", "6"),
     ("So 10 - 6 = 4.\n\nManny can miss up to 4 classes before the cost per class exceeds $10.", "4"),
     ("It takes 7 hours.", "7"), ("They have 3 and 4.", "4"), ("no number here", None), ("", None),
+    # What is computed in the sentence, to the end of its chain, not a result of before that stands on the way.
+    ("So 4 / 2 = 2.\n\nThe total is = 10+2 = 12", "12"), ("m = 4 / 4 = 1, n = 6.\nThus m+n = 1+6 = 7", "7"),
+    ("He saves $4 each week, so it takes him 28/4 = 7", "7"), ("So he needs 28/4 = 7 weeks at $4 each.", "7"),
+    ("As x = 3, the sum 2x - 1 is 5.", "5"), ("The range is 5-7", "7"), ("y = 10 + 2 = 12, so he has 12 of the 30 stamps.", "12"),
+    ("**Final Answer:** 10 times", "10 times"), ("**Final Answer:** **10** times", "10 times"), ("**Final Answer:**\n10 times", "10 times"),
+    ("**Final Answer**: 10 times", "10 times"), ("**Final Answer:** $10$ times", "10 times"), ("The answer is \\(10\\).", "10"),
+    ("The answer is 72. I checked it, so the answer is correct.", "72"), ("He has 5.\nThe answer is as follows:", "5"),
+    # The number of an item, a step or a heading is no answer, nor is what announces or asks.
+    ("1. He owes 5.\n2. So he pays in full.", "5"), ("He owes 5.\n\n**Step 3:** He pays.", "5"), ("He owes 5.\n(2) He pays.", "5"),
+    ("#### Step 2: Add\nSo he has 9.", "9"), ("#### 1. Add\nSo he has 9.", "9"), ("#### 9 apples\nDone.", "9 apples"),
+    ("Let me think about this in 3 steps:", None), ("Let me think about this in 3 steps", None), ("It has 3 cases:\n", None), ("Is it 3?", None),
+    ("He pays 7. Now let's check this in 2 ways:", "7"), ("Let's see: 3 + 4 = 7.", "7"), ("\\boxed{\\left\\{ 1, 2 \\right.}", "\\left\\{ 1, 2 \\right."),
     ("First 5.\nThen 6.\n\nDone.", "6"), ("The value is -3", "-3"), ("We get 1,234 in all.", "1,234"),
 ]  # fmt: skip
 

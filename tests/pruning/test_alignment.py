@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drp.errors import EditScriptError
+from drp.pruning import alignment
 from drp.pruning.alignment import (
     Group,
     Step,
@@ -34,6 +36,18 @@ UNITS = [
 
 def steps(*bounds: tuple[int, int]) -> list[Step]:
     return [Step(a, b, f"s{n}") for n, (a, b) in enumerate(bounds)]
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=60), st.lists(st.sampled_from("abcde"), max_size=60))
+def test_long_texts_are_laid_in_pieces(source: list[str], copy: list[str]) -> None:
+    """Exact comparison of half a million words with as many takes 30 GB; past a bound it goes piece by piece."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "MOST", 100)
+        patch.setattr(alignment, "PIECE", 8)
+        pairs = alignment.matched(source, copy)
+        assert alignment.matched(source, source) == [(i, i) for i in range(len(source))]
+    assert all(source[a] == copy[b] for a, b in pairs)
+    assert all(a < c and b < d for (a, b), (c, d) in pairwise(pairs))
 
 
 def test_a_faithful_copy_gives_its_steps_back() -> None:

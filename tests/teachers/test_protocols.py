@@ -388,3 +388,14 @@ def test_unknown_teachers_have_no_silent_default(store: ReplyStore) -> None:
     with pytest.raises(ValueError, match="writes one candidate"):
         PruneSettings(answer="teacher")
     assert TeacherError("x").raw is None
+
+
+def test_a_step_of_five_thousand_digits_is_no_decision() -> None:
+    """Python refuses to read so long a number, and the reply that holds it ended the run."""
+    from drp.pruning.alignment import Step
+    from drp.teachers.two_stage import parse_compression
+
+    groups, text, _, undecided = parse_compression(
+        f"Step {'9' * 5000}: DELETE\n##\nSo 5.", [Step(0, 0, "other")]
+    )
+    assert (len(groups), text, undecided) == (1, "So 5.", 1)

@@ -1,6 +1,6 @@
 import pytest
 
-from drp.text.answers import boxed, final_answer, normalise
+from drp.text.answers import boxed, final_answer, normalise, stated_answer
 from drp.text.loops import loop_period
 from drp.text.thinking import join_thinking, split_thinking
 
@@ -21,6 +21,37 @@ from drp.text.thinking import join_thinking, split_thinking
 )
 def test_final_answer(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("so \\boxed{5}", "box"),
+        ("so 5\n#### 5", "####"),
+        ("The answer is 5.", "statement"),
+        ("He runs 5 miles.", "last_number"),
+    ],
+)
+def test_how_an_answer_was_read_is_told(text: str, reading: str) -> None:
+    """An accuracy that rests on guesses from prose must not look like one that rests on boxes."""
+    found = stated_answer(text)
+    assert found and (found.text, found.reading) == ("5", reading)
+
+
+@pytest.mark.parametrize(
+    ("text", "together"),
+    [
+        ("So x is \\boxed{3} or \\boxed{5}.", ("3", "5")),
+        ("\\[x = \\boxed{3}, \\quad y = \\boxed{5}\\]", ("3", "5")),
+        ("First \\boxed{3}. Then \\boxed{5}.", ("5",)),
+        ("\\boxed{3}, no, \\boxed{5}", ("5",)),
+        ("\\boxed{\\boxed{5}}", ("5",)),
+    ],
+)
+def test_boxes_of_one_statement_belong_together(text: str, together: tuple[str, ...]) -> None:
+    """Roots in a box each are one answer; an earlier box that was given up is not part of it."""
+    found = stated_answer(text)
+    assert found and found.together == together
 
 
 def test_boxed_needs_its_closing_brace() -> None:

@@ -8,7 +8,7 @@ from drp.text.units import split_units
 
 PIECES = st.sampled_from(
     ["So 3.14 is pi. ", "Wait, no! ", "\n\n", "\n", "$x = 1. Y$", "\\[ a. B \\]", "```py\nx = 1. Y\n```", "e.g. this ",
-     "1,000.50. Next", "5! / (2! * 3!) ", "Hmm... ", "Is it? Yes. ", "\t", " ", "é. Ü", "$$\na. B\n$$", "\\boxed{4}. "]
+     "1,000.50. Next", "5! / (2! * 3!) ", "Hmm... ", "Is it? Yes. ", "\t", " ", "é. Ü", "好。再来！", "。”", "\\(", "\\begin{a}", "```", "\f\n", "$$\na. B\n$$", "\\boxed{4}. "]
 )  # fmt: skip
 
 
@@ -40,6 +40,14 @@ def test_trace_like_text_comes_back_and_formulas_stay_whole(pieces: list[str]) -
         ("Let $a = 1. B$ be. So \\(c. D\\) too.", ["Let $a = 1. B$ be.", " So \\(c. D\\) too."]),
         ("\\[\nx = 1.\n\\]\nThen", ["\\[\nx = 1.\n\\]\n", "Then"]),
         ("Hmm... wait. Yes.", ["Hmm... wait.", " Yes."]),
+        ("他有三个苹果。还剩2.5个！对吗？对。", ["他有三个苹果。", "还剩2.5个！", "对吗？", "对。"]),
+        ("答案是5。\n完。", ["答案是5。\n", "完。"]),
+        ("他说：“好。”，然后走了。”行。", ["他说：“好。”，然后走了。”", "行。"]),
+        ("設 $x。y$ とする。次に。", ["設 $x。y$ とする。", "次に。"]),
+        ("Wait... So.", ["Wait...", " So."]),
+        ("\\(never closed. Next. \\(a. B\\)", ["\\(never closed. Next. \\(a. B\\)"]),
+        ("\\begin{a} x. Y \\end{b} z. W", ["\\begin{a} x.", " Y \\end{b} z.", " W"]),
+        ("a\n\f\n\f\nb", ["a\n\f\n\f\n", "b"]),
         ("", []),
         ("  \n", ["  \n"]),
     ],

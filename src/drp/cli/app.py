@@ -352,6 +352,10 @@ def grade(
             show_default=False,
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Accept only answers in a box or after ####, none read from prose."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write the graded completions here (JSONL).", show_default=False),
@@ -381,17 +385,18 @@ def grade(
     notes = [f"Tokens by the tokenizer of {tokenizer}, where none were recorded."] if tokenizer else []
     read = {file: read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files}
     graded = {
-        file: counted(grade_traces(traces, from_thinking=from_thinking), tokenizer)
+        file: counted(grade_traces(traces, from_thinking=from_thinking, strict=strict), tokenizer)
         for file, traces in read.items()
     }
     rows = [(file_title(file), measure(file.stem, traces)) for file, traces in graded.items()]
+    notes += ["Strict: only answers in a box or after #### count."] if strict else []
     note = "\n".join(notes)
     if note and form in ("csv", "latex"):  # which have no place for it
         typer.echo(note, err=True)
     if form == "csv":
         show(Console(), figures([(m.benchmark, name, m, None) for name, m in rows]), form)
     else:
-        show(Console(), measured(rows, "Graded completions", price, note), _form(form))
+        show(Console(), measured(rows, "Graded completions", price, note.strip()), _form(form))
     if out:
         lines = [t.model_dump_json() + "\n" for traces in graded.values() for t in traces]
         write_atomically(out, "".join(lines))

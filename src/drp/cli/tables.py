@@ -128,10 +128,12 @@ def show(console: Console, table: Table, form: Format) -> None:
         typer.echo({"markdown": markdown, "csv": as_csv, "latex": latex}[form](table), nl=form == "markdown")
 
 
-def grade_traces(traces: Sequence[Trace], *, from_thinking: bool = False) -> list[Trace]:
+def grade_traces(
+    traces: Sequence[Trace], *, from_thinking: bool = False, strict: bool = False
+) -> list[Trace]:
     """Grade what is not graded yet; from the thinking only where asked, and the answer part has no answer."""
     graded: list[Trace] = []
-    with Grader() as grader:
+    with Grader(strict=strict) as grader:
         for trace in traces:
             if trace.correct is None:
                 text = trace.answer

@@ -4,15 +4,17 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from drp.evaluation.statistics import Interval, majority_right, mean_interval, pass_at_k
 from drp.records import Record, Trace
-from drp.text.answers import final_answer, normalise
+from drp.text.answers import normalise, stated_answer
 from drp.text.loops import loop_period
 
 
@@ -45,6 +47,8 @@ class Metrics(Record):
     """Mean over problems of whether the most frequent answer is right: maj@n."""
     tokens_per_correct: float | None = None
     """Generated tokens for each right completion; ``None`` where none is right."""
+    readings: dict[str, int] = Field(default_factory=dict)
+    """How many completions' answers were known by what: ``box``, ``####``, ``statement``, ``last_number``, ``none``."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def measure(benchmark: str, traces: Sequence[Trace]) -> Metrics:
         by_id.setdefault(trace.problem_id, []).append(trace)
     groups = list(by_id.values())
     several = True if any(len(g) > 1 for g in groups) else None
+    stated = [stated_answer(t.answer) for t in traces]
     loops = [loop_period(t.answer or t.thinking) is not None for t in traces]
     return Metrics(
         benchmark=benchmark,
@@ -104,6 +109,7 @@ def measure(benchmark: str, traces: Sequence[Trace]) -> Metrics:
         majority=several
         and _mean(majority_right([_answer(t) for t in g], [_right(t) for t in g]) for g in groups),
         tokens_per_correct=float(tokens.sum()) / right if (right := sum(map(_right, traces))) else None,
+        readings=dict(Counter(s.reading if s else "none" for s in stated)),
     )
 
 
@@ -112,8 +118,8 @@ def _right(trace: Trace) -> bool:
 
 
 def _answer(trace: Trace) -> str | None:
-    found = final_answer(trace.answer)
-    return None if found is None else normalise(found)
+    found = stated_answer(trace.answer)
+    return None if found is None else normalise(found.text)
 
 
 def _mean(values: Iterable[float]) -> float:

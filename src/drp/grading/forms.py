@@ -6,20 +6,32 @@ from fractions import Fraction
 from drp.text.answers import normalise
 from drp.text.numbers import parse_number
 
+LONGEST = 1_000
+"""Characters beyond which no text is taken for a final answer; what follows reads at most so many."""
+
+_SPACE = r"(?:\s|\\,|\\ |~)"
 _MONEY = re.compile(
-    r"^[-+]?\s*(?:\\?\$|USD|US\$|€|£|¥)\s*|\s*(?:dollars?|cents?|euros?|USD|€|£)$", re.IGNORECASE
+    r"^[-+]?\s*(?P<sign>\\?\$|USD|US\$|€|£|¥)\s*|(?P<word>dollars?|cents?|euros?|USD|€|£)$",
+    re.IGNORECASE,
 )
+_DOLLARS = re.compile(r"\$\s*\d")
+_PERCENT = re.compile(r"(?P<sign>\\?%|percent)$")
+_DEGREES = re.compile(r"\^\s*\{?\\circ\}?|\\degree|°")
+_NUMBER = re.compile(r"[-+]?[\d.,\s{}/]*\d|[-+]?\\d?frac\{-?\d+\}\{\d+\}")
 _POWER = r"(?:\^?\{?-?[123]\}?|[²³])?"
 # A letter that touches the number is a factor, not a unit: 2x, 3ab. Units that may touch it are words, or these.
-_TOUCHING = rf"(?:[a-zA-Z]{{3,}}|[kcm]m|[km]?g|m[lLs]|ft|in|lb|oz|hr|am|pm|°[CF]?){_POWER}"
-_UNIT = rf"(?:(?:[a-zA-Zµμ°]{{2,}}|[mgshdLlJNWVAKCF°])\.?{_POWER})"
-_PER = r"[\s/·*-]|\\cdot|\bper\b"
-_NUMBER = r"(?P<number>[-+]?[\d.,\s{}/]*\d|[-+]?\\d?frac\{-?\d+\}\{\d+\})"
+_TOUCHING = rf"(?:[a-zA-Z]{{3,}}+|[kcm]m|[km]?g|m[lLs]|ft|in|lb|oz|hr|am|pm|°[CF]?){_POWER}"
+_UNIT = rf"(?:(?!per\b)(?:[a-zA-Zµμ°]{{2,}}+|[mgshdLlJNWVAKCF°])\.?{_POWER})"
+_PER = r"(?:[\s/·*-]|\\cdot|per\b)"
+# What may follow a number: ` km/h`, `\text{ per hour}`, `clips`, `-inch`. Runs are taken whole: no word has two readings.
 _WORDS = re.compile(
-    rf"^{_NUMBER}(?:{_TOUCHING}|(?:\s|\\,|\\ |~)(?:\s|~)*{_UNIT}|-(?=[a-zA-Z]{{3}}){_UNIT})(?:(?:{_PER})+{_UNIT})*(?:{_PER})*$"
+    rf"(?:{_TOUCHING}|{_SPACE}++(?:per\b\s*+)?{_UNIT}|-(?=[a-zA-Z]{{3}}){_UNIT})(?:{_PER}++{_UNIT})*+{_PER}*+"
+)
+_UNIT_TEXT = re.compile(
+    r"[\w)}\]][\s~]*(?:\\[,; ])?\s*\\(?:text|mathrm|mbox)\s*\{(?P<unit>[^{}]*\}(?:\^\{?\d\}?)?)$"
 )
 _SPACED = re.compile(r"(?<=\d)(?:\s|\\,|\\!|\{,\}|\\ |\u202f|\u00a0|,)(?=\d{3}(?!\d))")
-_ASSIGNED = re.compile(r"^\\?[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?\s*=\s*(?P<value>[^=]+)$")
+_ASSIGNED = re.compile(r"^(?P<name>\\[a-zA-Z]+|[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?)\s*=\s*(?P<value>[^=]+)$")
 _FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{([-+]?\d+)\}\{([-+]?\d+)\}$")
 _MIXED = re.compile(r"^([-+]?)(\d+)\s*\\[dt]?frac\{(\d+)\}\{(\d+)\}$")
 _SCIENTIFIC = re.compile(
@@ -29,6 +41,7 @@ _BASED = re.compile(r"^(-?[\dA-F.]+)_\{?(?:\\text)?\{?(\d{1,2})\}{0,2}$")
 _RECURRING = re.compile(r"^([-+]?)(\d*)\.(\d*)\\overline\{(\d+)\}$")
 _VARIABLE = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
 _RELATION = re.compile(r"\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![a-zA-Z])|<=|>=|[<>≤≥]")
+_THOUSANDS = re.compile(r"\d{3}(?!\d)")
 _EITHER = re.compile(r"\bor\b|\\cup(?![a-zA-Z])|\\lor(?![a-zA-Z])")
 _CHOICE = re.compile(r"^\(?([A-Ja-j])\)?\.?$")
 _CHOSEN = re.compile(r"^\(([A-J])\)[\s:.~]*\S")
@@ -36,15 +49,61 @@ _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 
-def bare(text: str) -> str:
-    """Return an answer without mark-up, a variable it is assigned to, or a closing full stop."""
+def _unmarked(text: str) -> str:
+    """Return an answer without mark-up or a closing full stop."""
     text = text.strip().strip("$").strip().rstrip(".").strip()
     text = re.sub(r"^\\[(\[]|\\[)\]]$", "", text).strip()
     text = re.sub(r"^\*\*|\*\*$", "", text).strip()
-    text = re.sub(r"\s+\^", "^", _TEXT.sub(r" \1 ", text)).strip()
-    text = re.sub(r"\\(?:left|right|displaystyle|!|;|:|quad)\b", "", text).replace("−", "-")
+    text = re.sub(r"(?<!\s)\s+\^", "^", _TEXT.sub(r" \1 ", text)).strip()
+    return re.sub(r"\\(?:left|right|displaystyle|!|;|:|quad)\b", "", text).replace("−", "-")
+
+
+def bare(text: str) -> str:
+    """Return an answer without mark-up, a variable it is assigned to, or a closing full stop."""
+    text = _unmarked(text)
     match = _ASSIGNED.match(text)
     return match["value"].strip() if match else text
+
+
+def variable(text: str) -> str | None:
+    """Return the variable that an answer is assigned to, ``x`` of ``x = 5``, or ``None``."""
+    match = _ASSIGNED.match(_unmarked(text))
+    return re.sub(r"[\\{}]", "", match["name"]) if match else None
+
+
+def unit(text: str) -> str:
+    """Return the unit that an answer names, as written; empty where it names none."""
+    text = text.strip()
+    number, written = _measured(text)
+    if _DOLLARS.match(text) and not text.endswith("$"):
+        return f"$ {written}"  # which elsewhere opens a formula
+    if not written and not number.lstrip("+-").isdigit():
+        ending = _UNIT_TEXT.search(text.rstrip("$.").strip())
+        written = ending["unit"].replace("}", "", 1) if ending else ""
+    return written
+
+
+def _without_space(text: str) -> str:
+    """Return a text without white space around it, nor LaTeX's at its end."""
+    text, longer = text.strip(), ""
+    while text != longer:
+        longer, text = text, text.rstrip(" ~\n").removesuffix("\\,").removesuffix("\\")
+    return text
+
+
+def _measured(text: str) -> tuple[str, str]:
+    """Return the number of an answer and the unit beside it, both as written."""
+    text, turns = _DEGREES.subn("", bare(text))
+    units = ["°"] if turns else []
+    for pattern in (_PERCENT, _MONEY):
+        text = _without_space(text)
+        units += [match[match.lastgroup or 0] for match in pattern.finditer(text)]
+        text = pattern.sub(lambda m: "-" if m.group().startswith("-") else "", text)
+    text = _without_space(text)
+    number = _NUMBER.match(text)
+    if number and (words := _WORDS.fullmatch(text, number.end())):
+        return number.group().strip(), " ".join([*units, words.group()])
+    return text, " ".join(units)
 
 
 def number(text: str) -> Fraction | None:
@@ -52,13 +111,7 @@ def number(text: str) -> Fraction | None:
 
     A percentage counts as the number before the sign: gold answers leave the sign away.
     """
-    text = bare(text)
-    text = re.sub(r"\^\s*\{?\\circ\}?|\\degree|°", "", text).strip()
-    text = re.sub(r"\s*\\?%$|\s*percent$", "", text).strip()
-    text = _MONEY.sub(lambda m: "-" if m.group().strip().startswith("-") else "", text).strip()
-    words = _WORDS.match(text)
-    if words:
-        text = words["number"].strip()
+    text, _ = _measured(text)
     text = _SPACED.sub("", text).strip().rstrip("/")
     value = parse_number(text)
     if value is not None:
@@ -143,7 +196,7 @@ def parts(text: str) -> tuple[str, list[str], str] | None:
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(sign, 0)
         if depth < 0:
             return None
-        if sign == "," and depth == 0 and not re.match(r"\d{3}(?!\d)", inside[index + 1 :]):
+        if sign == "," and depth == 0 and not _THOUSANDS.match(inside, index + 1):
             members.append(inside[start:index])
             start = index + 1
     members.append(inside[start:])

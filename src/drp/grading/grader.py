@@ -1,24 +1,40 @@
 """Grading: is the answer the gold answer? Spelling and number first, then math-verify with a limit."""
 
 import asyncio
-import contextlib
-import json
 import queue
-import select
-import subprocess
-import sys
 from typing import Literal, Self
 
-from drp.grading.forms import bare, choice, interval, number, numeral, parts, same_spelling
+from drp.grading import units
+from drp.grading.forms import (
+    LONGEST,
+    bare,
+    choice,
+    interval,
+    number,
+    numeral,
+    parts,
+    same_spelling,
+    unit,
+    variable,
+)
+from drp.grading.process import Process
 from drp.records import Record
-from drp.text.answers import final_answer
+from drp.text.answers import MARKED, Reading, stated_answer
 
-How = Literal["missing", "spelling", "choice", "number", "parts", "math_verify", "time_limit", "too_long"]
-
-
-LONGEST, DEEPEST = 1_000, 80
-"""Characters and brackets beyond which an answer is not given to algebra; no final answer has so many."""
-STARTING_S = 60.0
+How = Literal[
+    "missing",
+    "spelling",
+    "choice",
+    "number",
+    "unit",
+    "variable",
+    "parts",
+    "math_verify",
+    "time_limit",
+    "too_long",
+]
+DEEPEST = 80
+"""Brackets beyond which an answer is not given to algebra; no final answer has so many."""
 
 
 class Grade(Record):
@@ -27,6 +43,8 @@ class Grade(Record):
     correct: bool
     extracted: str | None
     how: How
+    reading: Reading | None = None
+    """By what the answer was known in its text; ``None`` where there was none, or answers alone were compared."""
 
 
 class Grader:
@@ -36,28 +54,47 @@ class Grader:
     replaced when an item takes too long; the others go on meanwhile.
     """
 
-    def __init__(self, time_limit_s: float = 5.0, processes: int = 2) -> None:
+    def __init__(self, time_limit_s: float = 5.0, processes: int = 2, *, strict: bool = False) -> None:
         """Set limits; nothing is started yet.
 
         Args:
             time_limit_s: Seconds after which an item counts as wrong and its process is killed.
             processes: Most math-verify processes.
+            strict: Accept only answers that are marked, by a box or ``####``. So does lm-evaluation-harness
+                under ``strict-match``: what counts is the form that was asked for (``#### 5`` of ``gsm8k``,
+                "The answer is 5" of ``gsm8k_cot``, whose examples show it), and DRP asks for a box. Its
+                ``flexible-extract`` takes the last number of the text, as we do where nothing else is stated.
         """
+        self.strict = strict
         # Last in, first out: a second process starts only when the first is busy.
-        self._free: queue.LifoQueue[_Process] = queue.LifoQueue()
-        self._all = [_Process(time_limit_s) for _ in range(processes)]
+        self._free: queue.LifoQueue[Process] = queue.LifoQueue()
+        self._all = [Process(time_limit_s) for _ in range(processes)]
         for process in reversed(self._all):
             self._free.put(process)
 
     def grade(self, text: str, gold: str) -> Grade:
-        """Grade the final answer that ``text`` states against ``gold``."""
-        extracted = final_answer(text)
-        if extracted is None:
+        """Grade the final answer that ``text`` states against ``gold``.
+
+        Several boxes of one statement are the members of a gold answer that lists several values.
+
+        Raises:
+            GradingError: math-verify is needed, and its process does not start.
+        """
+        stated = stated_answer(text)
+        if stated is None or (self.strict and stated.reading not in MARKED):
             return Grade(correct=False, extracted=None, how="missing")
-        return self.compare(extracted, gold)
+        grade = self.compare(stated.text, gold)
+        wanted = parts(gold) if len(stated.together) > 1 and not grade.correct else None
+        if wanted and wanted[0] == "{":
+            listed = self.compare(", ".join(stated.together), gold)
+            grade = listed if listed.correct else grade
+        return grade.model_copy(update={"reading": stated.reading})
 
     def compare(self, extracted: str, gold: str) -> Grade:
         """Compare two final answers."""
+        if max(len(extracted), len(gold)) > LONGEST:
+            same = extracted.strip() == gold.strip()
+            return Grade(correct=same, extracted=extracted[:LONGEST], how="spelling" if same else "too_long")
         ours, theirs = interval(extracted), interval(gold)
         if (ours is None) != (theirs is None):
             # Two inequalities stay as they are: their variables have to agree.
@@ -67,14 +104,17 @@ class Grader:
         if quick is not None:
             correct, how = quick
             return Grade(correct=correct, extracted=extracted, how=how)
-        if len(extracted) > LONGEST or sum(map(extracted.count, "({[")) > DEEPEST:
-            return Grade(correct=False, extracted=extracted[:LONGEST], how="too_long")
+        if sum(map(extracted.count, "({[")) > DEEPEST:
+            return Grade(correct=False, extracted=extracted, how="too_long")
         verdict = self._math_verify(bare(extracted), bare(gold))
         how: How = "time_limit" if verdict is None else "math_verify"
         return Grade(correct=bool(verdict), extracted=extracted, how=how)
 
     def _quick(self, extracted: str, gold: str) -> tuple[bool, How] | None:
         """Decide without computer algebra where that is safe; ``None`` leaves it to math-verify."""
+        name, wanted_name = variable(extracted), variable(gold)
+        if name and wanted_name and name != wanted_name:
+            return False, "variable"
         if same_spelling(extracted, gold):
             return True, "spelling"
         wanted_choice = choice(gold)
@@ -83,6 +123,8 @@ class Grader:
         (digits, base), (wanted_digits, wanted_base) = numeral(extracted), numeral(gold)
         if base or wanted_base:  # the question may name the base, so one side may leave it out
             return digits == wanted_digits and (base or wanted_base) == (wanted_base or base), "number"
+        if not units.agree(unit(extracted), unit(gold)):
+            return False, "unit"
         value, wanted = number(extracted), number(gold)
         if value is not None and wanted is not None:
             return value == wanted, "number"
@@ -135,59 +177,3 @@ class Grader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Process:
-    """One math-verify process and its pipes; used by one thread at a time."""
-
-    def __init__(self, time_limit_s: float) -> None:
-        self.time_limit_s = time_limit_s
-        self._process: subprocess.Popen[str] | None = None
-
-    def ask(self, answer: str, gold: str) -> bool | None:
-        """Return the verdict, or ``None`` where the process died or did not answer in time."""
-        if (self._process is None or self._process.poll() is not None) and not self.start():
-            return None
-        assert self._process and self._process.stdin
-        try:
-            self._process.stdin.write(json.dumps([answer, gold]) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            self.stop()
-            return None
-        line = self._line(self.time_limit_s)
-        return None if line is None else bool(json.loads(line))
-
-    def start(self) -> bool:
-        """Start a process and wait for its imports, which no item's time limit has to pay for; return whether it is ready."""
-        self.stop()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "drp.grading.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        return self._line(STARTING_S) is not None
-
-    def _line(self, limit: float) -> str | None:
-        """Return the next line of the process, or kill it."""
-        assert self._process and self._process.stdout
-        ready, _, _ = select.select([self._process.stdout], [], [], limit)
-        line = self._process.stdout.readline() if ready else ""
-        if not line:
-            self.stop()
-            return None
-        return line
-
-    def stop(self) -> None:
-        """Kill the process, if there is one."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()

@@ -1,11 +1,12 @@
-"""The process that runs math-verify: one line when it is ready, then one JSON line in, one out. Started by :mod:`drp.grading.grader`.
+"""The process that runs math-verify: one line when it is ready, then one JSON line in, one out. Started by :mod:`drp.grading.process`.
 
 It lives in a process of its own because hostile input can keep sympy busy without end; whoever
-waits for it kills it.
+waits for it kills it. It runs as a file, and imports nothing of this package.
 """
 
 import json
 import logging
+import os
 import resource
 import sys
 from typing import Any
@@ -17,6 +18,8 @@ def main() -> None:
     """Answer ``[answer, gold]`` lines with ``true`` or ``false`` until the input ends."""
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     logging.disable(logging.CRITICAL)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no verdict
     import math_verify  # heavy: sympy
 
     library: Any = math_verify
@@ -24,7 +27,10 @@ def main() -> None:
     library.verify(
         *[library.parse("\\boxed{(x+1)^2}", parsing_timeout=None) for _ in range(2)], timeout_seconds=None
     )
-    print("ready", flush=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)  # once it runs, nobody reads what it says besides
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
         answer, gold = json.loads(line)
         try:
@@ -33,7 +39,7 @@ def main() -> None:
             equal = bool(library.verify(*sides, timeout_seconds=None))
         except Exception:  # noqa: BLE001 – sympy raises anything on odd input; none of it is an equal answer
             equal = False
-        print(json.dumps(equal), flush=True)
+        print(json.dumps(equal), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """Applying an edit script: a pure function from units and script to the pruned thinking."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drp.errors import EditScriptError
 from drp.records import Edit, EditScript
-
-_TRAILING_BREAK = re.compile(r"\s*\n\s*$")
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,10 @@ def pieces(units: Sequence[str], script: EditScript) -> list[Piece]:
     lost_break = ""
     for edit in script.edits:
         if edit.action == "delete":
-            match = _TRAILING_BREAK.search(units[edit.last])
-            if match and len(match.group()) > len(lost_break):
-                lost_break = match.group()
+            unit = units[edit.last]
+            trail = unit[len(unit.rstrip()) :]
+            if "\n" in trail and len(trail) > len(lost_break):
+                lost_break = trail
             continue
         copied = edit.action == "keep"
         text = "".join(units[edit.first : edit.last + 1]) if copied else _new_text(edit, units)

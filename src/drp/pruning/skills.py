@@ -32,11 +32,12 @@ VERIFICATION = re.compile(
     r"|did i (?:make|miss|do)|does that make sense|i (?:might|may) have (?:made|missed))\b",
     re.IGNORECASE,
 )
+# "Yes, that's right." and nothing with a number in it; that is asked first, once, so that a long run is not read again and again.
 CONFIRMATION = re.compile(
-    r"^\W*(?:(?:yes|yep|yeah|okay|ok|good|great|right|alright|perfect|so)\b[,.!]?\s*)*"
+    r"^\W*+(?=[^\d=]*$)(?:(?:yes|yep|yeah|okay|ok|good|great|right|alright|perfect|so)\b[,.!]?\s*)*"
     r"(?:(?:it|that|this|everything)(?:'s| is| all| also| still| does| seems| looks)*\s*)?"
     r"(?:yes|yep|right|correct|matches|checks out|good|consistent|works|works out|makes sense|adds up"
-    r"|same (?:answer|result|thing)|still|holds?|okay|fine)\b[^\d=]*$",
+    r"|same (?:answer|result|thing)|still|holds?|okay|fine)\b",
     re.IGNORECASE,
 )
 DOUBT = re.compile(

@@ -2,13 +2,16 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
 from drp.evaluation.statistics import Interval
 from drp.report.summary import PruneSummary, RunSummary
+from drp.text.answers import Reading
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,15 @@ def _row(tier: str, name: str, m: Metrics) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def readings(metrics: Iterable[Metrics | None]) -> str:
+    """Return by what the answers of some models were known: "Answers read from: box 480, last number 5."; or nothing."""
+    total = sum((Counter(m.readings) for m in metrics if m), Counter[str]())
+    found = [
+        f"{name.replace('_', ' ')} {total[name]}" for name in (*get_args(Reading), "none") if total[name]
+    ]
+    return f"Answers read from: {', '.join(found)}." if found else ""
+
+
 def details(summary: RunSummary) -> Table:
     """Return all figures of each model on each tier."""
     rows = [
@@ -119,7 +131,7 @@ def details(summary: RunSummary) -> Table:
          "truncated", "unclosed", "looping"),
         tuple(rows),
         "Tokens are counted from generated ids. Truncated completions count at full length and, unless "
-        "answered before, as wrong.",
+        f"answered before, as wrong. {readings(m for tier in summary.tiers for m in (tier.base, tier.distilled))}".strip(),
     )  # fmt: skip
 
 
@@ -160,7 +172,8 @@ def measured(
         "repeating themselves. "
     )
     explained += "Per right: tokens for each right answer." if price is None else "$ for 1,000 right answers."
-    return Table(title, head, tuple(cells), f"{explained} {note}".strip())
+    said = " ".join(filter(None, (explained, readings(m for _, m in rows), note)))
+    return Table(title, head, tuple(cells), said)
 
 
 def costs(summary: RunSummary) -> Table | None:

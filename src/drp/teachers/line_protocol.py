@@ -12,7 +12,7 @@ from drp.records import Action, Edit
 
 BREAK, PARAGRAPH = "⏎", "¶"
 _LINE = re.compile(
-    r"^\s*(?:[-*•]\s+)?(?P<first>\d{1,5})(?:\s*(?:-|–|—|\.\.|to)\s*(?P<last>\d{1,5}))?\s*[:.|]?\s+"
+    r"^\s*(?:[-*•]\s+)?(?P<first>\d{1,5})(?:\s*(?:-|–|—|\.\.|to)\s*(?P<last>\d{1,5}))?(?:\s*[:.|])?\s+"
     r"(?P<action>K|D|R|M|keep|delete|rewrite|merge)\b\s*(?P<rest>.*)$",
     re.IGNORECASE,
 )
@@ -56,7 +56,7 @@ def render_units(units: Sequence[str], first: int = 0) -> str:
     for number, unit in enumerate(units, first + 1):
         body = unit.strip() if safe else harmless(unit.strip())
         body = body.replace("\n", BREAK)
-        closing = f" {PARAGRAPH}" if re.search(r"\n\s*\n\s*$", unit) else ""
+        closing = f" {PARAGRAPH}" if unit[len(unit.rstrip()) :].count("\n") > 1 else ""
         lines.append(f"{number}| {body}{closing}")
     return "\n".join(lines)
 

@@ -107,7 +107,7 @@ class Line:
     @property
     def ends_paragraph(self) -> bool:
         """Whether an empty line follows."""
-        return bool(re.search(r"\n\s*\n\s*$", self.text))
+        return self.text[len(self.text.rstrip()) :].count("\n") > 1
 
 
 def content_words(text: str) -> frozenset[str]:

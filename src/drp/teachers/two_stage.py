@@ -28,13 +28,14 @@ from drp.teachers.llm import (
     windows,
 )
 
-_HEADER = re.compile(r"^\W{0,4}Step (\d+)\W{0,3}:\W{0,3}[ \t]*", re.MULTILINE)
+_HEADER = re.compile(r"^\W{0,4}Step (\d{1,6})\W{0,3}:\W{0,3}[ \t]*", re.MULTILINE)
 _SKILL = re.compile(r"^\W{0,4}Skill\W{0,3}:\W{0,3}[ \t]*(?P<skill>[^\n]+)$", re.MULTILINE)
 _DECISION = re.compile(
-    r"^\W{0,4}Steps? (?P<first>\d+)(?:\s*(?:-|–|—|to|and|&)\s*(?P<last>\d+))?\W{0,3}:\W{0,3}\s*"
+    r"^\W{0,4}Steps? (?P<first>\d{1,6})(?:\s*(?:-|–|—|to|and|&)\s*(?P<last>\d{1,6}))?\W{0,3}:\W{0,3}\s*"
     r"(?P<action>KEEP|DELETE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|REWRITE|MERGE)",
     re.MULTILINE | re.IGNORECASE,
 )
+_SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"^[ \t]*##[ \t]*$", re.MULTILINE)
 _ANSWER_MARK = re.compile(r"^[ \t]*##[ \t]*answer[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _ACTIONS: dict[str, Action] = {
@@ -51,14 +52,13 @@ def parse_steps(reply: str) -> list[tuple[str, str]]:
     "Step 2:" of its own. A last step without its skill line was cut off and does not count.
     """
     steps: list[tuple[str, str]] = []
-    header = _HEADER.search(reply)
+    header, whole = _HEADER.search(reply), len(reply.rstrip(" \n`"))
     while header:
         start, header = header.end(), None
         for skill in _SKILL.finditer(reply, start):
-            rest = reply[skill.end() :]
-            blank = len(rest) - len(rest.lstrip())
-            header = _HEADER.match(reply, skill.end() + blank)
-            if header or not rest.strip(" \n`"):
+            following = _SPACE.match(reply, skill.end())
+            header = following and _HEADER.match(reply, following.end())
+            if header or skill.end() >= whole:
                 steps.append((reply[start : skill.start()].strip("\n"), skill["skill"].strip(" .*")))
                 break
     return steps

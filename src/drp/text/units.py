@@ -1,20 +1,27 @@
 """Units: the smallest addressable spans of a trace. Joined, they give the text back byte for byte."""
 
 import re
+from bisect import bisect_left
+from collections.abc import Iterator
 
-_PROTECTED = re.compile(
-    r"```.*?```"
-    r"|\$\$.+?\$\$"
-    r"|\\\[.+?\\\]"
-    r"|\\\(.+?\\\)"
-    r"|\\begin\{(?P<env>[a-z*]+)\}.+?\\end\{(?P=env)\}"
-    r"|(?<![\\$])\$(?! )[^$\n]{1,300}?(?<![\\ ])\$(?!\d)",
-    re.DOTALL,
+# What opens a span that is never cut: a code block, a display or inline formula, a LaTeX environment. Money is no formula:
+# "$5 and $6" has a blank before the second dollar, or a digit behind it.
+_OPENING = re.compile(
+    r"(?P<sign>```|\$\$|\\\[|\\\()"
+    r"|\\begin\{(?P<environment>[a-z*]+)\}"
+    r"|(?P<inline>(?<![\\$])\$(?! )[^$\n]{1,300}?(?<![\\ ])\$(?!\d))"
 )
-"""Spans that are never cut: code blocks, display and inline formulas, LaTeX environments."""
+_CLOSING = {"```": "```", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}
+_ENVIRONMENT_END = re.compile(r"\\end\{([a-z*]+)\}")
 
 _LINE_END = re.compile(r"\n(?:[ \t]*\n)*")
-_SENTENCE_END = re.compile(r"[.!?…。]+[\"'’”)\]*_]*(?=[ \t]+\S)")
+# A run of stops with the quotes and brackets that close behind it, before a blank and more text: `7.) `, `"Yes!" `. Chinese
+# and Japanese put no blank there, so that theirs ends a sentence by itself, unless a comma follows: `“好。”，他说`.
+# Runs are taken whole (possessive, and from their start), so that a long one is looked at once.
+_SENTENCE_END = re.compile(
+    r"(?<![.!?…。！？])(?:[.!?…]++[\"'’”)\]*_]*+(?=[ \t]++(?P<next>\S))"
+    r"|[.!?…]*+[。！？][.!?…。！？]*+[\"'’”」』）)\]*_]*+(?![\"'’”」』）)\]*_，、；：,;:]))"
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|vs|etc|e\.g|i\.e|cf|approx|Eq|Eqs|Fig|No|Sec|Thm|Jr|Sr)"
     r"|(?:^|\n)[ \t]*(?:\d{1,3}|[A-Za-z]))$"
@@ -26,14 +33,16 @@ def split_units(text: str) -> list[str]:
     """Cut ``text`` into sentences, lines and display formulas.
 
     Line breaks belong to the unit they end, spaces between sentences to the unit they precede.
-    Cuts fall only at white space, so never inside a number, and never inside a formula or a code
-    block. ``"".join(split_units(text)) == text`` for every string.
+    Cuts fall only at white space and after Chinese and Japanese stops, so never inside a number, and
+    never inside a formula or a code block. ``"".join(split_units(text)) == text`` for every string.
     """
-    protected = [match.span() for match in _PROTECTED.finditer(text)]
+    protected = list(_protected(text))
     cuts = {match.end() for match in _LINE_END.finditer(text)}
     for match in _SENTENCE_END.finditer(text):
-        following = text[match.end() :].lstrip()[:1]
-        stop = match.group()[0]
+        stop, following = match.group()[0], match["next"]
+        if following is None:
+            cuts.add(match.end())
+            continue
         if following.islower() and stop in ".…":
             continue
         if stop == "!" and not (following.isupper() or following in "\"'“\\"):
@@ -43,32 +52,60 @@ def split_units(text: str) -> list[str]:
         cuts.add(match.end())
     inside = iter([*protected, (len(text), len(text))])
     begin, end = next(inside)
-    units: list[str] = []
-    previous = 0
+    starts = [0]
     for cut in sorted(cuts):
         while cut >= end and end < len(text):
             begin, end = next(inside)
-        if begin < cut < end or not previous < cut < len(text):
+        if not begin < cut < end and cut < len(text):
+            starts.append(cut)
+    return _whole(text, starts)
+
+
+def _protected(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans that are never cut, in order. What is opened and never closed protects nothing.
+
+    Time is linear: every search for a closing sign ends where the next one may start, and a sign that is
+    not found once is not looked for again.
+    """
+    ends: dict[str, list[int]] = {}
+    for match in _ENVIRONMENT_END.finditer(text):
+        ends.setdefault(match[1], []).append(match.start())
+    unclosed: set[str] = set()
+    at = 0
+    while opening := _OPENING.search(text, at):
+        sign, environment = opening["sign"], opening["environment"]
+        at = opening.start() + 1
+        if opening["inline"]:
+            end = opening.end()
+        elif sign in unclosed:
             continue
-        units.append(text[previous:cut])
-        previous = cut
-    if previous < len(text):
-        units.append(text[previous:])
-    return _attach_blanks(units)
-
-
-def _attach_blanks(units: list[str]) -> list[str]:
-    """Join units of white space alone to a neighbour, so that every unit says something."""
-    joined: list[str] = []
-    lead = ""
-    for unit in units:
-        if unit.strip():
-            joined.append(lead + unit)
-            lead = ""
-        elif joined:
-            joined[-1] += unit
+        elif sign:
+            # Formulas hold something: in `$$$$` nothing closes.
+            closing = text.find(_CLOSING[sign], opening.end() + (sign != "```"))
+            if closing < 0:
+                unclosed.add(sign)
+                continue
+            end = closing + len(_CLOSING[sign])
         else:
-            lead += unit
-    if lead:
-        joined.append(lead)
-    return joined
+            known = ends.get(environment, [])
+            place = bisect_left(known, opening.end() + 1)
+            if place == len(known):
+                continue
+            end = known[place] + len(f"\\end{{{environment}}}")
+        yield opening.start(), end
+        at = end
+
+
+def _whole(text: str, starts: list[int]) -> list[str]:
+    """Cut ``text`` at ``starts``; white space alone joins a neighbour, so that every unit says something."""
+    units: list[str] = []
+    begin, blank = 0, True
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        says = not text[start:end].isspace()
+        if says and not blank:
+            units.append(text[begin:start])
+            begin = start
+        blank = blank and not says
+    if begin < len(text):
+        units.append(text[begin:])
+    return units
