@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import openai
 
@@ -25,6 +26,7 @@ from drp.records import Problem, Record
 from drp.runs.concurrency import run_until_done
 from drp.stages.sampling import prompt_messages
 from drp.stages.teacher import open_endpoint
+from drp.text.tokens import FileTokenCounter
 
 ANSWER_S = 10.0
 """Seconds an endpoint has to say which models it serves."""
@@ -109,6 +111,11 @@ def preflight(
         findings.append(_endpoint("student's endpoint", endpoint.model or recipe.student.model, endpoint))
     if "prune" in stages and recipe.prune.asks_a_model:
         findings.append(_endpoint("teacher's endpoint", recipe.prune.llm.model, recipe.prune.endpoint))
+    if "prune" in stages and recipe.prune.tokenizer:
+        try:
+            FileTokenCounter(resolve_model(recipe.prune.tokenizer))
+        except DataError as error:
+            findings.append(_problem("prune.tokenizer", str(error)))
     findings.append(_disk(recipe, run, stages))
     return findings
 
@@ -158,7 +165,8 @@ def _problems(recipe: Recipe, stages: Sequence[str], limit: int | None, *, hub: 
                 what=what, state="unknown", detail=f"{said}; {', '.join(left)}: on the hub, not looked up"
             )
         elif not found[what]:
-            yield _problem(what, "there are none; look at count and path")
+            named = ", ".join(str(s.path or s.hub or s.benchmark) for s in here) or "the recipe"
+            yield _problem(what, f"there are none in {named}; look at count and path")
         else:
             yield Finding(what=what, state="ok", detail=said)
     if len(found) == 2:
@@ -229,7 +237,14 @@ def _endpoint(what: str, model: str, settings: EndpointSettings) -> Finding:
         said = f"{where} answers {error.status_code} when asked for its models{hint}"
         return Finding(what=what, state="unknown", detail=said)
     except (openai.APIConnectionError, TimeoutError) as error:
-        return _problem(what, f"nobody answers at {where} ({error.__cause__ or error}); is it running?")
+        url = urlsplit(settings.base_url or "https://")
+        mend = "is it running, and is its name spelt right?"
+        if url.scheme not in ("http", "https"):
+            mend = "write the URL with http:// or https:// in front"
+        elif "SSL" in str(error.__cause__) or "WRONG_VERSION" in str(error.__cause__):
+            mend = "does it speak https? Write http:// if not"
+        reason = str(error.__cause__ or error).replace(" ssl:default", "")
+        return _problem(what, f"nobody answers at {where} ({reason}); {mend}")
     except Exception as error:  # noqa: BLE001 – a list of models of any shape proves no more than that somebody answers
         return Finding(
             what=what, state="unknown", detail=f"{where} answers, but not with its models: {error}"

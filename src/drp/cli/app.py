@@ -1,9 +1,11 @@
 """The command line. Every command imports what it needs when it runs, so that help is instant."""
 
+import errno
 import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -319,13 +321,13 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     from drp.report.write import write_report
 
     if not any((run / stage).is_dir() for stage in ("generate", "prune", "train", "evaluate")):
-        raise RunFolderError(f"{run} is not a run folder: no stage has run there")
-    recipe = run / "recipe.json"
+        what = "no stage has run there" if run.is_dir() else "there is no such folder"
+        raise RunFolderError(f"{run} is not a run folder: {what}. Name one, or make it with `drp run RECIPE --out {run}`")
     name = run.name
-    if recipe.exists():
-        import json
+    if (run / "recipe.json").exists():
+        from drp.recipe import load_recipe
 
-        name = str(json.loads(recipe.read_text(encoding="utf-8"))["name"])
+        name = load_recipe(run, []).name
     write_report(run, name)
     print_report(run)
 
@@ -381,14 +383,18 @@ def grade(
     from drp.report.text import measured
     from drp.runs.journal import write_atomically
 
+    if out and not out.parent.is_dir():
+        raise typer.BadParameter(f"--out {out}: there is no folder {out.parent}; make it, or name another")
     fields = Fields(question=question, gold=gold, completion=completion)
     notes = [f"Tokens by the tokenizer of {tokenizer}, where none were recorded."] if tokenizer else []
-    read = {file: read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files}
-    graded = {
-        file: counted(grade_traces(traces, from_thinking=from_thinking, strict=strict), tokenizer)
-        for file, traces in read.items()
-    }
-    rows = [(file_title(file), measure(file.stem, traces)) for file, traces in graded.items()]
+    read = [read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files]
+    graded = [
+        counted(grade_traces(traces, from_thinking=from_thinking, strict=strict), tokenizer)
+        for traces in read
+    ]
+    rows = [
+        (file_title(file), measure(file.stem, traces)) for file, traces in zip(files, graded, strict=True)
+    ]
     notes += ["Strict: only answers in a box or after #### count."] if strict else []
     note = "\n".join(notes)
     if note and form in ("csv", "latex"):  # which have no place for it
@@ -398,7 +404,7 @@ def grade(
     else:
         show(Console(), measured(rows, "Graded completions", price, note.strip()), _form(form))
     if out:
-        lines = [t.model_dump_json() + "\n" for traces in graded.values() for t in traces]
+        lines = [t.model_dump_json() + "\n" for traces in graded for t in traces]
         write_atomically(out, "".join(lines))
 
 
@@ -442,8 +448,27 @@ def main() -> None:
     # The training libraries warn their own developers of coming changes; users can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # a terminal that knows no arrow gets a question mark, not a traceback
+            stream.reconfigure(errors="replace")
     try:
         app()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read this has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is not None or error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.secho(
+            f"error: cannot print the result ({error.strerror}); what was written to files stays",
+            fg="red",
+            err=True,
+        )
+        sys.exit(1)
     except DrpError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)

@@ -184,6 +184,8 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
                     traces = graded_again(traces, grader)
                 protocol += " Graded here by this version; the folder's own verdicts are an earlier one's."
             return traces, protocol
+    if not path.exists():
+        raise RunFolderError(f"{path} does not exist; name a run folder or a file of completions")
     raise RunFolderError(f"{path} has no evaluation; run `drp evaluate` on its recipe first")
 
 

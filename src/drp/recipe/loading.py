@@ -67,7 +67,10 @@ def _override(data: dict[str, Any], override: str) -> None:
     if len(parents) > DEEPEST:
         raise RecipeError(f"cannot set {key[:60]}…: no field lies that deep")
     place: Any = data
-    for part in parents:
+    for depth, part in enumerate(parents, 1):
+        following = [*parents, last][depth]
+        if following.isdecimal() and isinstance(place, dict) and part not in place:
+            place[part] = _default_list(parents[:depth], key)
         if isinstance(place, list):
             items = cast("list[Any]", place)
             place = items[_position(part, key, len(items))]
@@ -86,6 +89,16 @@ def _override(data: dict[str, Any], override: str) -> None:
         items[_position(last, key, len(items))] = parsed
     else:
         place[last] = parsed
+
+
+def _default_list(parents: Sequence[str], key: str) -> list[Any]:
+    """Return the items that a list has where the recipe does not give it."""
+    current: Any = Recipe().model_dump(mode="json")
+    for part in parents:
+        current = cast("dict[str, Any]", current).get(part) if isinstance(current, dict) else None
+    if not isinstance(current, list):
+        raise RecipeError(f"cannot set {key}: {'.'.join(parents)} is no list")
+    return cast("list[Any]", current)
 
 
 def _position(part: str, key: str, size: int) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from drp.benchmarks.registry import ProblemSet
 from drp.engines.base import Sampling
@@ -34,6 +34,13 @@ class PromptSettings(Record):
     """System message; R1 students want none."""
     template: str = "{question}"
     """User message; `{question}` stands for the question."""
+
+    @field_validator("template")
+    @classmethod
+    def _asks(cls, template: str) -> str:
+        if "{question}" not in template:
+            raise ValueError("the template must hold {question}, which stands for the question")
+        return template
 
 
 Omittable = Literal["temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "response_format"]

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from drp.errors import RunFolderError
 from drp.records import Failure, Keyed, Record, content_id
-from drp.runs.journal import Journal, read_records, write_atomically
+from drp.runs.journal import Journal, read_records, write_atomically, writing
 
 R = TypeVar("R", bound=Record)
 K = TypeVar("K", bound=Keyed)
@@ -88,10 +88,22 @@ class StageFolder:
         return self.path / "wanted.txt"
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest, or ``None`` where the stage was never begun."""
+        """Return the manifest, or ``None`` where the stage was never begun.
+
+        Raises:
+            RunFolderError: It is damaged, or of a later version.
+        """
         if not self.manifest_path.exists():
             return None
-        return Manifest.model_validate_json(self.manifest_path.read_bytes())
+        try:
+            return Manifest.model_validate_json(self.manifest_path.read_bytes())
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "the file"
+            raise RunFolderError(
+                f"{self.manifest_path} cannot be read ({where}: {problem['msg']}): it is damaged, or a later version of this "
+                f"tool wrote it. Restore it, or delete {self.path} to run the stage again"
+            ) from error
 
     def records(self, kind: type[R]) -> list[R]:
         """Return all whole records."""
@@ -238,7 +250,8 @@ class RunFolder:
             raise RunFolderError(
                 f"cannot make the run folder {self.path}: {error.strerror}; choose another with --out"
             ) from error
-        lock = (self.path / ".lock").open("a+")
+        with writing(self.path):
+            lock = (self.path / ".lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -33,15 +33,15 @@ def writing(path: Path) -> Generator[None]:
         yield
     except Exception as error:  # libraries wrap what the system says in errors of their own
         number = error.errno if isinstance(error, OSError) else None
-        if number in _FULL or "No space left on device" in str(error):
+        if number in _FULL or any(os.strerror(full) in str(error) for full in _FULL):
             why = "the disk is full"
         elif number in _BARRED:
             why = f"cannot write ({os.strerror(number or 0)})"
         else:
             raise
         raise DiskError(
-            f"{path}: {why}. What was finished is on file: make room, or mend the folder, and run the same "
-            "command again"
+            f"{path}: {why}. Make room, or mend the folder, and run the same command again; what was written before "
+            "stays as it is"
         ) from error
 
 
@@ -135,6 +135,8 @@ class Journal:
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old or the new content, never half of it."""
     temporary = path.with_name(path.name + ".tmp")
+    if not path.parent.exists():
+        raise DiskError(f"{path}: there is no folder {path.parent}; make it, or name another")
     with writing(path):
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
