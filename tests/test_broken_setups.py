@@ -224,6 +224,28 @@ def test_what_an_endpoint_refused_is_asked_of_another(tmp_path: Path, traces: Pa
     server.stop()
 
 
+def test_an_endpoint_that_refuses_every_item_has_not_finished_anything(tmp_path: Path, traces: Path) -> None:
+    """With a teacher whose context holds no trace, all of them were left out for good, and the stage was complete."""
+
+    async def answer(body: dict[str, Any]) -> web.StreamResponse:
+        said = "This model's maximum context length is 100 tokens and your request has 400 input tokens"
+        return failure(400, said) if "day" in json.dumps(body) else completion({"content": "2"})
+
+    server = Loopback(answer)
+    command = [
+        "prune", "--traces", str(traces), "--out", str(tmp_path / "out"), "prune.teacher=edit_script",
+        f"prune.endpoint.base_url={server.url}", "prune.llm.model=m",
+    ]  # fmt: skip
+    refused(drp(*command), "8 of 8 items have no outcome yet", "maximum context length")
+
+    async def larger(body: dict[str, Any]) -> web.StreamResponse:
+        return completion({"content": act(body)})
+
+    server.answer = larger  # the same server, started with a larger context
+    assert "8 of 8 done" in drp(*command).stdout
+    server.stop()
+
+
 def test_training_refuses_what_is_not_pruned_yet_unless_told_otherwise(generated: Path) -> None:
     """`drp prune --limit 10` and `drp train` used to train on ten traces and call that complete."""
     assert drp("prune", str(generated), "--limit", "10").returncode == 0

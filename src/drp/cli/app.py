@@ -322,7 +322,9 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
 
     if not any((run / stage).is_dir() for stage in ("generate", "prune", "train", "evaluate")):
         what = "no stage has run there" if run.is_dir() else "there is no such folder"
-        raise RunFolderError(f"{run} is not a run folder: {what}. Name one, or make it with `drp run RECIPE --out {run}`")
+        raise RunFolderError(
+            f"{run} is not a run folder: {what}. Name one, or make it with `drp run RECIPE --out {run}`"
+        )
     name = run.name
     if (run / "recipe.json").exists():
         from drp.recipe import load_recipe

@@ -113,13 +113,14 @@ class StageFolder:
         """Return all recorded failures, retried ones included."""
         return list(read_records(self.errors_path, Failure))
 
-    def try_again(self, setup: str) -> None:
-        """Let what an endpoint refused for good under other settings than ``setup`` be tried again."""
+    def try_again(self, setup: str | None = None) -> set[str]:
+        """Let what an endpoint refused for good be tried again, unless under these settings; return the ids."""
         failures = self.failures()
         refused = [f for f in failures if f.setup not in (None, setup) and not f.retry]
         if refused:
             again = [f.model_copy(update={"retry": True}) if f in refused else f for f in failures]
             write_atomically(self.errors_path, "".join(f.model_dump_json() + "\n" for f in again))
+        return {f.id for f in refused}
 
     def done(self) -> set[str]:
         """Return the ids on record."""

@@ -72,7 +72,6 @@ async def run_stage(
     started = time.monotonic()
     if owed:
         folder.update(complete=False, counts={"wanted": len(ids), "done": len(ids) - len(owed)})
-    failed = 0
     with folder.journal() as journal, folder.errors() as errors, rare_collections():
         if owed:
             async for outcome in work(set(owed)):
@@ -81,7 +80,6 @@ async def run_stage(
                 owed.discard(outcome.id)
                 if isinstance(outcome, Failure):
                     errors.append(outcome)
-                    failed += 1
                     if not outcome.retry:
                         given_up.add(outcome.id)
                     progress.advance(1)
@@ -90,6 +88,10 @@ async def run_stage(
                     done[outcome.id] = outcome
                     progress.advance(1, tokens_of(outcome))
     records = [done[i] for i in ids if i in done]
+    if (
+        not records
+    ):  # an endpoint that refused every single item is a set-up to mend, whatever it said of each
+        given_up -= folder.try_again()
     left_out = sum(i in given_up and i not in done for i in ids)
     pending = len(ids) - len(records) - left_out
     counts = {"wanted": len(ids), "done": len(records), "left_out": left_out, "pending": pending}
