@@ -98,8 +98,9 @@ def test_one_ctrl_c_stops_generation_at_once_and_loses_nothing(tmp_path: Path) -
     """The event loop only cancels its task, which computing never looks at: it took the rest of the stage."""
     command = ["generate", MINI, "problems.0.count=200", "generate.batch_size=10", "--out", str(tmp_path)]
     process = subprocess.Popen(
-        [*DRP, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
+        [*DRP, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
+    )  # fmt: skip
     log = tmp_path / "generate" / "records.jsonl"
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         time.sleep(0.02)
