@@ -1,12 +1,11 @@
 """What a run folder holds for a recipe, whether it still stands, and what each stage rests on."""
 
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any
 
 from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.identity import model_identity
-from drp.errors import IncompleteError, MissingExtraError, RunFolderError
+from drp.errors import IncompleteError, RunFolderError
 from drp.grading import VERSION as GRADER_VERSION
 from drp.methods.registry import method_of
 from drp.pruning import VERSION as CHECKS_VERSION
@@ -15,25 +14,13 @@ from drp.records import Problem, PrunedTrace, Trace
 from drp.runs.folder import RunFolder, Settings, StageFolder
 from drp.runs.journal import write_atomically
 from drp.stages.sampling import trace_id
+from drp.stages.student import in_process
 from drp.teachers import VERSION as TEACHERS_VERSION
 from drp.text import UNITS_VERSION
 
 Say = Callable[[str], None]
 RECIPE = "recipe.json"
 """The resolved recipe in a run folder."""
-
-
-def in_process() -> ModuleType:
-    """Return the engine in this process, which needs torch.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        from drp.engines import transformers_engine
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "train") from error
-    return transformers_engine
 
 
 def pruning_settings(recipe: Recipe) -> Settings:

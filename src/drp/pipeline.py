@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import cast
 
 from drp.engines.base import Engine, Sampling
-from drp.engines.encoding import prefills_thinking
 from drp.engines.identity import resolve_model
-from drp.errors import DrpError, TrainingError
+from drp.errors import DrpError, IncompleteError, TrainingError
 from drp.grading.grader import Grader
 from drp.methods.base import PromptOf
 from drp.methods.tale import estimated_budgets
-from drp.on_file import OnFile, Say, in_process, pruning_settings, wanted_traces
+from drp.on_file import OnFile, Say, pruning_settings, wanted_traces
 from drp.preflight import check_before, preflight, refuse
 from drp.recipe import Recipe, defining
 from drp.records import Problem, PrunedTrace, Target, Trace, content_id
@@ -25,7 +24,7 @@ from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
 from drp.stages.sampling import grade_again, sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
-from drp.stages.teacher import open_endpoint
+from drp.stages.student import local_engine, served_engine
 from drp.stages.train import choose, practise, train_student, training_fingerprint
 from drp.text.tokens import FileTokenCounter
 
@@ -78,8 +77,6 @@ class Pipeline(OnFile):
         settings, problems = self.recipe.generate, self.training_problems()
         draws = bool(self.owed("generate", wanted_traces(problems, settings.samples)))
         folder = self.open_stage("generate", self.generate_settings(draws=draws))
-        if settings.engine == "openai":
-            folder.try_again(settings.endpoint.setup(settings.endpoint.model or self.recipe.student.model))
         return self._sample(folder, self._student_engine, problems, settings.samples, settings.seed)
 
     def prune(self) -> list[PrunedTrace]:
@@ -136,8 +133,9 @@ class Pipeline(OnFile):
         """Run the student before and after on the same problems."""
         settings, problems = self.recipe.evaluate, self.evaluation_problems()
         student = self.recipe.student.model
+        named = settings.endpoint.model or student
         base = self.open_stage("evaluate/base", self.evaluate_settings("base", student, problems))
-        self._sample(base, lambda: self._engine(student), problems, settings.runs, settings.seed)
+        self._sample(base, self._evaluator(student, named), problems, settings.runs, settings.seed)
         if "train" not in self.method.stages:
             self._evaluate_prompted(problems)
             return
@@ -153,10 +151,11 @@ class Pipeline(OnFile):
                 "run `drp train` to bring it up to date"
             )
         model = str(trained.path / "model")
+        make = self._evaluator(model, settings.trained_model)
         distilled = self.open_stage(
             "evaluate/distilled", self.evaluate_settings("distilled", model, problems)
         )
-        self._sample(distilled, lambda: self._engine(model), problems, settings.runs, settings.seed)
+        self._sample(distilled, make, problems, settings.runs, settings.seed)
 
     def _evaluate_prompted(self, problems: list[Problem]) -> None:
         """Run the student as it is under the budgets it estimates."""
@@ -166,7 +165,7 @@ class Pipeline(OnFile):
         prompted = self.open_stage("evaluate/distilled", {**why, "tale": defining(self.recipe.tale)})
         self._sample(
             prompted,
-            lambda: self._engine(student),
+            self._evaluator(student, settings.endpoint.model or student),
             problems,
             settings.runs,
             settings.seed,
@@ -190,12 +189,14 @@ class Pipeline(OnFile):
         """Draw one trace of each problem; see :class:`drp.methods.base.Workshop`."""
         settings = {**self.generate_settings(), "explore": why}
         if sampling:
-            settings["sampling"] = sampling.model_dump()
+            settings["sampling"] = defining(sampling)
         folder = self.open_stage(f"explore/{name}", settings)
         made = folder.path / "model"
 
         def make() -> Engine:
-            return self._student_engine() if model is None else self._engine(model(made))
+            if model is None:
+                return self._student_engine()
+            return local_engine(self.recipe.student, model(made), self.recipe.evaluate.batch_size)
 
         drawn = self._sample(
             folder, make, list(problems), 1, self.recipe.generate.seed, prompt_of=prompt_of, sampling=sampling
@@ -222,6 +223,8 @@ class Pipeline(OnFile):
     ) -> list[Trace]:
         evaluates = folder.stage.startswith("evaluate")
         settings = self.recipe.evaluate if evaluates else self.recipe.generate
+        if settings.engine == "openai":
+            folder.try_again(settings.endpoint.setup)
         with Grader() as grader:
             if changed := grade_again(folder, grader):
                 self.say(f"{folder.stage}: graded again by this version's grader; {changed} verdicts changed")
@@ -237,34 +240,31 @@ class Pipeline(OnFile):
         return traces
 
     def _student_engine(self) -> Engine:
-        if self.recipe.generate.engine == "transformers":
-            return self._engine(self.recipe.student.model, self.recipe.generate.batch_size)
-        endpoint, student = self.recipe.generate.endpoint, self.recipe.student.model
-        prefilled = endpoint.prefilled
-        if prefilled is None:
-            prefilled = prefills_thinking(resolve_model(student))
-        if prefilled is None:
-            self.say(
-                f"note: the chat template of {student} cannot be read here, so replies without tags are taken for thinking "
-                "that never closed; set generate.endpoint.prefilled=false if the student opens its thinking itself"
-            )
-        model = endpoint.model or student
-        return open_endpoint(model, endpoint, self.say, thinks=True, prefilled=prefilled is not False)
+        """Return what draws the student's traces."""
+        student, settings = self.recipe.student, self.recipe.generate
+        if settings.engine == "transformers":
+            return local_engine(student, student.model, settings.batch_size)
+        return served_engine(student, settings.endpoint, settings.endpoint.model or student.model, self.say)
 
-    def _engine(self, model: str, batch_size: int | None = None) -> Engine:
-        student = self.recipe.student
-        return in_process().TransformersEngine(
-            resolve_model(model),
-            device=student.device,
-            dtype=student.dtype,
-            batch_size=batch_size or self.recipe.evaluate.batch_size,
-        )
+    def _evaluator(self, model: str, served_as: str | None) -> Callable[[], Engine]:
+        """Return what makes the engine that evaluates a model, a folder or hub id, served under a name or not."""
+        student, settings = self.recipe.student, self.recipe.evaluate
+        if settings.engine == "transformers":
+            return lambda: local_engine(student, model, settings.batch_size)
+        if served_as is None:
+            raise IncompleteError(
+                f"the trained model is in {model} and its adapter beside it, but evaluate.engine={settings.engine} and "
+                "evaluate.trained_model does not say under which name an endpoint serves it. Serve it (vLLM: --enable-lora "
+                "--lora-modules NAME=RUN/train/adapter) and run the same command with evaluate.trained_model=NAME, or set "
+                "evaluate.engine=transformers"
+            )
+        return lambda: served_engine(student, settings.endpoint, served_as, self.say)
 
 
 def _try_refused(folder: StageFolder, recipe: Recipe) -> None:
     """Let a stage try again what the teacher's endpoint refused under other settings."""
     if recipe.prune.asks_a_model:
-        folder.try_again(recipe.prune.endpoint.setup(recipe.prune.llm.model))
+        folder.try_again(recipe.prune.endpoint.setup)
 
 
 def open_scorer(recipe: Recipe) -> Scorer | None:

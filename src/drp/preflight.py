@@ -92,8 +92,12 @@ def preflight(
         hub: Whether the Hugging Face hub may be asked; if not, what only it knows stays unknown.
         problems: Whether the stages read the recipe's problems at all.
     """
-    evaluates = "evaluate" in stages
-    in_process = ("generate" in stages and recipe.generate.engine == "transformers") or evaluates
+    runs = {
+        name: part
+        for name, part in (("generate", recipe.generate), ("evaluate", recipe.evaluate))
+        if name in stages
+    }
+    in_process = any(part.engine == "transformers" for part in runs.values())
     local = in_process or "train" in stages or ("prune" in stages and recipe.prune.learnability)
     findings = [*_problems(recipe, stages, limit, hub=hub)] if problems else []
     missing = _packages("torch", "transformers") if local else []
@@ -106,9 +110,10 @@ def preflight(
             Finding(what="packages", state="ok", detail="torch and what training needs are installed")
         )
         findings += _student(recipe, hub=hub)
-    if "generate" in stages and recipe.generate.engine == "openai":
-        endpoint = recipe.generate.endpoint
-        findings.append(_endpoint("student's endpoint", endpoint.model or recipe.student.model, endpoint))
+    for name, part in runs.items():
+        if part.engine == "openai":
+            served = part.endpoint.model or recipe.student.model
+            findings.append(_endpoint(f"{name}.endpoint", served, part.endpoint))
     if "prune" in stages and recipe.prune.asks_a_model:
         findings.append(_endpoint("teacher's endpoint", recipe.prune.llm.model, recipe.prune.endpoint))
     if "prune" in stages and recipe.prune.tokenizer:

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
-from aiohttp import web
 
-from drp.engines.base import Engine, Message, Reply, Request, Sampling, request_seed
+from drp.engines.base import Engine, Message, Request, Sampling, request_seed
 from drp.engines.openai_engine import OpenAIEngine
 from drp.engines.transformers_engine import TransformersEngine
 from drp.errors import EngineError
 from drp.records import Completion, Failure
-from drp.text.thinking import join_thinking
-from tests.loopback import Loopback, completion, failure
+from tests.loopback import Loopback
+from tests.served import ServedStudent, collect
 
 QUESTIONS = [
     "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?",
@@ -28,44 +26,6 @@ def request(index: int, **sampling: float) -> Request:
     return Request(id=f"r{index}", messages=(message,), sampling=settings, seed=request_seed(3, index))
 
 
-async def collect(engine: Engine, requests: list[Request]) -> dict[str, Completion | Failure]:
-    found: dict[str, Completion | Failure] = {}
-    async for reply in engine.complete(engine.batches(requests)):
-        assert isinstance(reply, Reply) and reply.id not in found
-        found[reply.id] = reply.outcome
-    return found
-
-
-class Student:
-    """Answers as the student; ``mode`` picks how, ``hits`` counts."""
-
-    def __init__(self, student: TransformersEngine) -> None:
-        self.student, self.mode, self.hits = student, "content", 0
-
-    async def __call__(self, body: dict[str, Any]) -> web.StreamResponse:
-        self.hits += 1
-        if self.mode == "busy" and self.hits == 1:
-            return failure(429, "busy", **{"retry-after": "0"})
-        if self.mode == "bad":
-            return failure(400, "no such parameter")
-        if self.mode == "forbidden":
-            return failure(401, "who are you")
-        sampling = Sampling(
-            temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"]
-        )
-        messages = tuple(Message(**m) for m in body["messages"])
-        asked = Request(id="x", messages=messages, sampling=sampling, seed=body["seed"])
-        outcome = (await collect(self.student, [asked]))["x"]
-        assert isinstance(outcome, Completion)
-        tokens = (outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
-        if self.mode == "reasoning":
-            message = {"reasoning": outcome.thinking, "content": outcome.answer or None}
-        else:
-            text = join_thinking(outcome.thinking, outcome.answer) if outcome.closed else outcome.thinking
-            message = {"content": text}
-        return completion(message, outcome.finish_reason, tokens)
-
-
 @pytest.fixture(scope="module")
 def student(student_path: str) -> TransformersEngine:
     return TransformersEngine(student_path, device="cpu", batch_size=2)
@@ -73,21 +33,21 @@ def student(student_path: str) -> TransformersEngine:
 
 @pytest.fixture(scope="module")
 def server(student: TransformersEngine) -> Iterator[Loopback]:
-    made = Loopback(Student(student))
+    made = Loopback(ServedStudent(student))
     yield made
     made.stop()
 
 
 @pytest.fixture
-def play(server: Loopback) -> Student:
-    assert isinstance(server.answer, Student)
+def play(server: Loopback) -> ServedStudent:
+    assert isinstance(server.answer, ServedStudent)
     server.answer.mode, server.answer.hits = "content", 0
     return server.answer
 
 
 @pytest.fixture(params=["transformers", "openai", "openai-reasoning"])
 async def engine(
-    request: pytest.FixtureRequest, student: TransformersEngine, server: Loopback, play: Student
+    request: pytest.FixtureRequest, student: TransformersEngine, server: Loopback, play: ServedStudent
 ) -> AsyncIterator[Engine]:
     if request.param == "transformers":
         yield student
@@ -146,7 +106,7 @@ async def test_batches_are_planned_over_all_requests(student: TransformersEngine
     assert [len(b) for b in student.batches(requests)] == [2, 1]
 
 
-async def test_a_busy_endpoint_is_asked_again(server: Loopback, play: Student) -> None:
+async def test_a_busy_endpoint_is_asked_again(server: Loopback, play: ServedStudent) -> None:
     play.mode = "busy"
     engine = OpenAIEngine("mini", base_url=server.url, max_retries=2)
     assert isinstance((await collect(engine, [request(0)]))["r0"], Completion)
@@ -154,7 +114,7 @@ async def test_a_busy_endpoint_is_asked_again(server: Loopback, play: Student) -
     await engine.close()
 
 
-async def test_failures_are_records_and_a_refused_key_stops(server: Loopback, play: Student) -> None:
+async def test_failures_are_records_and_a_refused_key_stops(server: Loopback, play: ServedStudent) -> None:
     play.mode = "bad"
     engine = OpenAIEngine("mini", base_url=server.url, max_retries=0)
     with pytest.raises(EngineError, match=r"refuses every request \(400\): no such parameter.*endpoint.omit"):

@@ -7,6 +7,7 @@ from drp.recipe.settings import (
     PromptSettings,
     PruneSettings,
     Recipe,
+    StudentEndpointSettings,
     StudentSettings,
     defining_pruning,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "PromptSettings",
     "PruneSettings",
     "Recipe",
+    "StudentEndpointSettings",
     "StudentSettings",
     "defining",
     "defining_pruning",

@@ -10,7 +10,7 @@ from drp.engines.pricing import Price, price_of
 from drp.engines.providers import ProviderName, provider_of
 from drp.pruning.checks import CheckLimits
 from drp.records import Record, content_id
-from drp.runs.fingerprints import EXECUTION, defining
+from drp.runs.fingerprints import EXECUTION, UNLESS_SET, defining
 from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesSettings
 from drp.training.settings import RlSettings, TrainSettings
@@ -72,10 +72,10 @@ class EndpointSettings(Record):
     extra: dict[str, Any] = Field(default_factory=dict)
     """Parameters to send as they are, such as reasoning_effort."""
 
-    def setup(self, model: str) -> str:
-        """Return the identity of all that may make the endpoint refuse a request of its ``model``."""
-        asked = (self.provider, self.base_url, self.key_variable, self.omit, self.extra)
-        return content_id("setup", model, *asked)
+    @property
+    def setup(self) -> str:
+        """Identity of all that may make the endpoint refuse a request, besides what the stage's fingerprint knows."""
+        return content_id("setup", self.provider, self.base_url, self.key_variable, self.omit, self.extra)
 
 
 class StudentEndpointSettings(EndpointSettings):
@@ -239,8 +239,12 @@ class EvaluateSettings(Record):
         default=None, json_schema_extra=EXECUTION
     )
     """Fills `sampling`, `runs` and `prompt.template` where the recipe leaves them out."""
-    engine: Literal["transformers"] = "transformers"
-    """What runs the models."""
+    engine: Literal["transformers", "openai"] = "transformers"
+    """What runs the models: this process, or an endpoint that serves the student and, by another name, the trained model."""
+    endpoint: StudentEndpointSettings = Field(default=StudentEndpointSettings(), json_schema_extra=UNLESS_SET)
+    """The endpoint, for engine openai."""
+    trained_model: str | None = Field(default=None, json_schema_extra=UNLESS_SET)
+    """The trained model's name at the endpoint, such as that of a LoRA adapter (vLLM: `--lora-modules NAME=RUN/train/adapter`)."""
     benchmarks: tuple[ProblemSet, ...] = Field(
         default=(ProblemSet(benchmark="mini-gsm"), ProblemSet(benchmark="mini-math")),
         json_schema_extra=EXECUTION,

@@ -51,9 +51,13 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
     asked = "" if template == "{question}" else f" with the template {template!r}"
     weights = recorded.get("dtype", "auto")
     held = "" if weights == "auto" else f", weights in {weights}"
+    filters = (("top-k", "top_k"), ("min-p", "min_p"), ("repetition penalty", "repetition_penalty"))
+    drawn = "".join(f", {said} {sampling[name]}" for said, name in filters if name in sampling)
+    served = ", served by an endpoint" if settings.get("engine") == "openai" else ""
     return (
-        f"Protocol: {runs} run{'s' if runs > 1 else ''} a problem, temperature {sampling['temperature']}, top-p {sampling['top_p']}, cut-off "
-        f"{sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the student's chat template{asked}{held}."
+        f"Protocol: {runs} run{'s' if runs > 1 else ''} a problem, temperature {sampling['temperature']}, top-p "
+        f"{sampling['top_p']}{drawn}, cut-off {sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the "
+        f"student's chat template{asked}{held}{served}."
     )
 
 

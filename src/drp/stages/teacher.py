@@ -103,7 +103,7 @@ def open_endpoint(
         restart_s=endpoint.restart_s,
         omit=endpoint.omit,
         extra=endpoint.extra,
-        setup=endpoint.setup(model),
+        setup=endpoint.setup,
         thinks=thinks,
         prefilled=prefilled,
         say=say,
