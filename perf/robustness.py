@@ -18,6 +18,7 @@ took here is subtracted; so is the time that a command stood ready while others 
 
 import argparse
 import contextlib
+import encodings.utf_8_sig  # noqa: F401 – what another user's fork may not read later
 import importlib
 import multiprocessing
 import os

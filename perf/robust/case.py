@@ -17,7 +17,7 @@ EXITS: dict[Want, tuple[int, ...]] = {
 }  # fmt: skip
 MEND = (
     r"(?<!\w)(set|give|name an?|choose|remove|delete|move|mend|`drp \w+`|expected|write|raise|lower|install|did you mean|known here|"
-    r"should be|must be|needs?|put|look|wait for|make room|is it running|try|tries|greater than|less than|save|unpack)(?!\w)"
+    r"should be|must be|needs?|put|look|wait for|make room|is it running|try|tries|greater than|less than|save|unpack|such as)(?!\w)"
 )
 """Words that tell what to do; a case that needs a certain mend says which."""
 

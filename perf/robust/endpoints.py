@@ -120,7 +120,7 @@ SETUP: dict[str, tuple[str, str, str, str]] = {
     # name: URL and other settings, place, mend, what is corrected
     "wrong key (401)": ("base_url=$url/key/v1 key_variable=WRONG", r"refuse[sd] the key", r"key|WRONG", "key_variable=RIGHT"),
     "key without access (403)": ("base_url=$url/forbidden/v1", r"refuse[sd]|403", r"access|key", "base_url=$url/good/v1"),
-    "forgotten /v1 (404)": ("base_url=$url/good", r"404", r"/v1", "base_url=$url/good/v1"),
+    "forgotten /v1 (404)": ("base_url=$url/good", r"404", r"base_url .it does not end in", "base_url=$url/good/v1"),
     "wrong model (404)": ("base_url=$url/names/v1 @typo", r"typo.* does not exist", r"model|serves|names", "@m"),
     "refused parameter (400)": ("base_url=$url/picky/v1", r"temperature", r"omit", "omit=[temperature]"),
     "context too small (400)": ("base_url=$url/small/v1", r"maximum context length", r"context|max_new_tokens|window", "base_url=$url/good/v1"),
@@ -136,7 +136,7 @@ SETUP: dict[str, tuple[str, str, str, str]] = {
     "nobody listens": ("base_url=$closed/v1", r"nobody answers at http", r"is it running", "base_url=$url/good/v1"),
     "TLS to a plain port": ("base_url=$tls/good/v1", r"https://", r"http:|TLS|SSL|is it running", "base_url=$url/good/v1"),
     "no such host": ("base_url=http://no-such-host.invalid/v1", r"no-such-host", r"is it running|name", "base_url=$url/good/v1"),
-    "URL without http": ("base_url=localhost:8000/v1", r"base_url|localhost:8000", r"http", "base_url=$url/good/v1"),
+    "URL without http": ("base_url=localhost:8000/v1", r"base_url|localhost:8000", r"write the URL with", "base_url=$url/good/v1"),
     "hangs": ("base_url=$url/hanging/v1 timeout_s=0.5 max_retries=0", r"no reply within 0.5 s", r"again|timeout_s", "base_url=$url/good/v1"),
 }
 """Set-ups that can be corrected: the same command then sends again, and finishes."""

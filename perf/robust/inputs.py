@@ -28,9 +28,9 @@ READERS = {
 BAD_FILES: dict[str, tuple[bytes, str, str]] = {
     "empty": (b"", r"bad\.jsonl", r"no (traces|completions|problems|rows)|empty|look at|expected"),
     "blank lines alone": (b"\n \n\n", r"bad\.jsonl", r"no (traces|completions|problems|rows)|empty|look at|expected"),
-    "not JSON": (FIRST + b"hello\n", r"bad\.jsonl, line 2", r"expected one object a line"),
-    "cut off": (GOOD[:-30], r"bad\.jsonl, line 4", r"expected one object a line"),
-    "JSON array": (json.dumps(ROWS).encode(), r"bad\.jsonl, line 1", r"expected (a JSON|one) object"),
+    "not JSON": (FIRST + b"hello\n", r"bad\.jsonl, line 2", r"expected one (JSON )?object a line"),
+    "cut off": (GOOD[:-30], r"bad\.jsonl, line 4", r"expected one (JSON )?object a line"),
+    "JSON array": (json.dumps(ROWS).encode(), r"bad\.jsonl, line 1", r"expected one (JSON )?object"),
     "NUL bytes": (FIRST + b"\0" * 4096 + REST, r"bad\.jsonl, line 2", r"expected"),
     "UTF-16": (GOOD.decode().encode("utf-16"), r"bad\.jsonl", r"UTF-8"),
     "gzip": (gzip.compress(GOOD), r"bad\.jsonl", r"UTF-8|gzip|unpack"),
@@ -54,10 +54,11 @@ def _file_cases() -> Iterator[Case]:
         for kind, (content, place, mend) in BAD_FILES.items():
             yield case(f"{verb}: file {kind}", reading("bad.jsonl"), place, mend, files={"bad.jsonl": content})
         for kind, content in FINE_FILES.items():
-            yield case(f"{verb}: file with {kind}", reading("odd.jsonl"), want="works", said=right, files={"odd.jsonl": content})
+            same = right if verb != "compare" or "U+2028" not in kind else r"\b3\b"  # another question is another problem
+            yield case(f"{verb}: file with {kind}", reading("odd.jsonl"), want="works", said=same, files={"odd.jsonl": content})
         surrogate = FIRST.replace(b"24 shells", b"24 \\ud800 shells") + REST
-        yield case(f"{verb}: lone surrogate", reading("odd.jsonl"), r"odd\.jsonl, line 1", want="either", said=right,
-                   files={"odd.jsonl": surrogate})
+        yield case(f"{verb}: lone surrogate", reading("odd.jsonl"), r"odd\.jsonl, line 1", want="either",
+                   said=right if verb != "compare" else r"\b3\b", files={"odd.jsonl": surrogate})
         yield case(f"{verb}: no such file", reading("absent.jsonl"), r"absent\.jsonl", r"no such file|does not exist")
         yield case(f"{verb}: file is a folder", reading("folder"), r"folder", files={"folder/x": b""},
                    mend=r"is a (folder|directory)|no evaluation|not a run folder")
@@ -80,7 +81,7 @@ FREE = {"thinking": ..., "answer": ...}
 
 
 def _row_cases() -> Iterator[Case]:
-    for value in (float("nan"), float("inf"), "many", 1.7, -5, True, [3]):
+    for value in (float("nan"), float("inf"), "many", 1.7, -5, True):
         yield _row(f"completion_tokens {value}", "grade", {"completion_tokens": value}, "completion_tokens",
                    want="either", said=r"completion_tokens|tokens.*(not|no) count|without.*count")
     counted = lines_of(*(row | {"completion_tokens": 253.0} for row in ROWS))

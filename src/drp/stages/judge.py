@@ -92,9 +92,9 @@ class JudgePool:
 
     def __init__(self, count: TokenCounter) -> None:
         workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 2) - 1))
-        # Not forked: this process may hold threads and a GPU.
-        self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (count,))
         with _sheltered():
+            # Not forked: this process may hold threads and a GPU.
+            self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (count,))
             for _ in range(workers):
                 self._executor.submit(_ready)  # started now, so that the first replies need not wait
         self._jobs: list[tuple[Job, asyncio.Future[Verdict]]] = []

@@ -184,6 +184,11 @@ def _fitting(
         for example in longer:
             message = f"{example.length} tokens, limit {settings.max_length}"
             errors.append(Failure(id=example.id, stage="train", kind="over_length", message=message))
+    if longer and not examples:
+        raise TrainingError(
+            f"none of the {len(longer)} examples fits into train.max_length={settings.max_length} tokens (the shortest has "
+            f"{min(example.length for example in longer)}): raise it; see {folder.errors_path}"
+        )
     return examples, len(longer)
 
 

@@ -29,13 +29,13 @@ class WastedReply(Keyed):
     batch: bool = False
 
 
-class _OnFile(RootModel[StoredReply | WastedReply]):
-    """One line of the file."""
+class PaidReply(RootModel[StoredReply | WastedReply]):
+    """One line of the file of replies."""
 
 
 def read_replies(path: Path) -> Iterator[StoredReply | WastedReply]:
     """Yield all that was paid for, in the order it came."""
-    return (line.root for line in read_records(path, _OnFile))
+    return (line.root for line in read_records(path, PaidReply))
 
 
 class ReplyStore:
