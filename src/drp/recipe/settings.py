@@ -243,7 +243,7 @@ class EvaluateSettings(Record):
     """What runs the models: this process, or an endpoint that serves the student and, by another name, the trained model."""
     endpoint: StudentEndpointSettings = Field(default=StudentEndpointSettings(), json_schema_extra=UNLESS_SET)
     """The endpoint, for engine openai."""
-    trained_model: str | None = Field(default=None, json_schema_extra=UNLESS_SET)
+    trained_model: str | None = Field(default=None, json_schema_extra=EXECUTION)
     """The trained model's name at the endpoint, such as that of a LoRA adapter (vLLM: `--lora-modules NAME=RUN/train/adapter`)."""
     benchmarks: tuple[ProblemSet, ...] = Field(
         default=(ProblemSet(benchmark="mini-gsm"), ProblemSet(benchmark="mini-math")),
