@@ -101,6 +101,7 @@ def test_control_tags_and_broken_formulas_are_defects(text: str, defect: str) ->
     "text",
     [
         "Wait, she pays $72 and then $15 less, so 57.",
+        "Wait, she gives her daughter 200$ and her son 143$, so 57.",
         "Wait, $x = 57$, and \\{57\\} is the set, for \\$57.",
         "Wait, $$72 - 15 = 57$$ and \\[x = \\frac{57}{1}\\] hold; $f(x)$ costs $ 57 here.",
         "Wait, \\begin{aligned} x &= 57 \\\\[2pt] \\end{aligned}",

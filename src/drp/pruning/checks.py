@@ -96,8 +96,8 @@ _TAG = re.compile(
 )
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _DISPLAY = re.compile(r"\$\$")
-_INLINE = re.compile(r"\$(?=[^\s$])[^$\n]{0,300}?(?<=\S)\$(?!\d)|\$ ?\d")
-"""A formula between single dollars, or money, which stands alone by right."""
+_INLINE = re.compile(r"\$(?=[^\s$])[^$\n]{0,300}?(?<=\S)\$(?!\d)|\$ ?\d|\d\$(?![\w\\({])")
+r"""A formula between single dollars (``$x = 5$``), or money (``$15``, ``200$``), which stands alone by right."""
 
 
 def _unmatched(text: str, opening: str, closing: str) -> int:
