@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drp.engines.identity import resolve_model
+from drp.runs import layout
 from robust.case import GOOD, QUICK, TEACHER, Case, Step, absent, broken, case, gone, lines, lines_of
 
 # Run folders.
@@ -48,7 +49,7 @@ def _run_cases() -> Iterator[Case]:
         yield case(f"{verb}: folder in use", argv, r"out is in use by process 1 on here", r"wait|choose", before=_in_use)
     for path, verb, argv in (
         ("generate/manifest.json", "generate", "generate run"), ("generate/manifest.json", "report", "report run"), ("prune/manifest.json", "train", "train run"),
-        ("evaluate/distilled/manifest.json", "compare", "compare run run"), ("recipe.json", "report", "report run"), ("recipe.json", "run", "run run"),
+        ("evaluate/distilled/manifest.json", "compare", "compare run run"), (layout.RECIPE, "report", "report run"), (layout.RECIPE, "run", "run run"),
         ("train/manifest.json", "evaluate", "evaluate run"),
     ):
         name = path.rpartition("/")[2]
@@ -58,7 +59,7 @@ def _run_cases() -> Iterator[Case]:
     yield case("generate: manifest of a later version", "generate run", r"manifest\.json", want="either", said="8 of 8 done", before=later)
     for path, verb, argv in (
         ("generate", "generate", "generate run"), ("generate", "prune", "prune run"), ("generate", "report", "report run"), ("prune", "train", "train run"),
-        ("evaluate/distilled", "compare", "compare run run"), ("evaluate/base", "evaluate", "evaluate run"), ("train", "report", "report run"),
+        ("evaluate/distilled", "compare", "compare run run"), (layout.EVALUATE_BASE, "evaluate", "evaluate run"), ("train", "report", "report run"),
     ):
         yield case(f"{verb}: {path}/records.jsonl damaged", argv, r"records\.jsonl, line 1", r"mend or remove", before=broken(f"run/{path}/records.jsonl", _middle))
     yield case("prune: errors.jsonl damaged", "prune run", r"errors\.jsonl, line 1", r"mend or remove",
