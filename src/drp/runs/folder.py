@@ -315,6 +315,9 @@ class RunFolder:
         if changes == []:
             _claim(folder)
             return folder, []
+        fingerprint = fingerprint_of(settings)
+        kept = self._aside(name, fingerprint)
+        _claim(StageFolder(kept, name, self._say))
         manifest = folder.manifest()
         if manifest:
             self._set_aside(folder, manifest)
@@ -323,11 +326,8 @@ class RunFolder:
                 f"{folder.path} holds files but no manifest. It was not written by this tool, or its manifest "
                 "was removed; move the folder away or choose another with --out."
             )
-        fingerprint = fingerprint_of(settings)
-        kept = self._aside(name, fingerprint)
         if kept.exists() and not folder.path.exists():
             folder.path.parent.mkdir(parents=True, exist_ok=True)
-            _claim(StageFolder(kept, name))
             kept.rename(folder.path)
             return folder, changes or []
         folder.path.mkdir(parents=True, exist_ok=True)

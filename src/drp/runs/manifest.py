@@ -16,7 +16,6 @@ Settings = Mapping[str, object]
 """Everything that defines a stage's records, as plain JSON values."""
 
 
-
 class Manifest(Versioned):
     """What a stage folder says about itself; its schema is that of every record beside it."""
 
