@@ -103,7 +103,7 @@ def test_what_a_newer_version_wrote_is_not_added_to(tmp_path: Path, stage: Stage
     """Its manifest would be rewritten without what this version does not know, and stand for records of both."""
     changed(stage.manifest_path, schema=NEWER, mood="good")
     before = stage.manifest_path.read_bytes()
-    with pytest.raises(RunFolderError, match="newer version .* can be read here but not added to"):
+    with pytest.raises(RunFolderError, match=r"newer version .* can be read here but not added to"):
         evaluate(tmp_path, "base", completions(8, 3))
     assert stage.manifest_path.read_bytes() == before
     evaluate(tmp_path, "base", completions(8, 3), "another student")  # the whole folder moves aside, as it is
