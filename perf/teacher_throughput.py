@@ -34,6 +34,7 @@ from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace
 from drp.report.text import Table
+from drp.runs import layout
 from drp.runs.folder import RunFolder
 from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
@@ -150,7 +151,7 @@ def ask_stage(url: str, traces: list[Trace], concurrency: int) -> None:
         }
     )
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run, Grader() as grader:
-        stage, _ = run.open_stage("prune", {})
+        stage, _ = run.open_stage(layout.PRUNE, {})
         judge = Judge(settings, grader, FileTokenCounter(resolve_model("mini")))
         pruned = asyncio.run(prune_traces(stage, traces, judge, Quiet()))
         assert len(pruned) == len(traces), stage.failures()[:1]

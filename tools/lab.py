@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 
 import lab_report
+from drp.evaluation.metrics import measured_part
 from drp.records import Trace
 from drp.report.summary import by_benchmark, summarise_tier, tier_order
-from drp.runs.folder import StageFolder
+from drp.runs import layout
+from drp.runs.reader import RunReader
 from drp.stages.train import RlStep
 from lab_grid import SMALL, Row, grid, only
 
@@ -107,13 +109,13 @@ class Lab:
         folder, began = self.work / row.name, time.monotonic()
         changes = [*self.changes, *row.changes]
         if row.after:
-            changes.append(f"{row.takes}={self.work / row.after / 'train' / 'model'}")
+            changes.append(f"{row.takes}={self.work / row.after / layout.TRAIN / layout.MODEL}")
         if row.moves_student:
-            self._copy(self.work / str(row.after) / "evaluate/distilled", folder / "evaluate/base")
+            self._copy(self.work / str(row.after) / layout.EVALUATE_DISTILLED, folder / layout.EVALUATE_BASE)
         else:
-            self._copy(self.work / "base/evaluate/base", folder / "evaluate/base")
+            self._copy(self.work / "base" / layout.EVALUATE_BASE, folder / layout.EVALUATE_BASE)
             if not row.other_problems:
-                self._copy(self.work / "base/generate", folder / "generate")
+                self._copy(self.work / "base" / layout.GENERATE, folder / layout.GENERATE)
         self.drp(folder, "run", str(RECIPES / f"{row.recipe}.yaml"), *changes)
         self.note(row, folder, time.monotonic() - began)
 
@@ -125,23 +127,23 @@ class Lab:
 
     def note(self, row: Row, folder: Path, seconds: float) -> None:
         """Compare a row with the base, and write all there is."""
-        before = by_benchmark(StageFolder(self.work / "base/evaluate/base", "base").wanted_records(Trace))
-        after = by_benchmark(StageFolder(folder / "evaluate/distilled", "distilled").wanted_records(Trace))
+        run = RunReader(folder)
+        before = by_benchmark(_completions(RunReader(self.work / "base"), layout.EVALUATE_BASE))
+        after = by_benchmark(_completions(run, layout.EVALUATE_DISTILLED))
         tiers = [summarise_tier(b, before[b], after[b]) for b in sorted(after, key=tier_order)]
-        train = StageFolder(folder / "train", "train").manifest()
-        learnability = folder / "train" / "learnability.json"
+        train = run.manifest(layout.TRAIN)
         with self.lock:
             self.results[row.name] = {
                 "table": row.table, "changes": row.changes, "after": row.after, "wall_s": round(seconds, 1),
                 "train_s": round(train.seconds, 1) if train else None,
                 "train_counts": train.counts if train else {},
-                "learnability": json.loads(learnability.read_text()) if learnability.exists() else None,
-                "sampled": _sampled(folder, train.counts if train else {}),
+                "learnability": run.learnability(),
+                "sampled": _sampled(run, train.counts if train else {}),
                 "histograms": {b: [_histogram(before[b]), _histogram(after[b])] for b in after},
                 "tiers": [tier.model_dump(mode="json") for tier in tiers],
             }  # fmt: skip
             if row.recipe in ("think_prune", "drp_rl"):
-                steps = StageFolder(folder / "train", "train").records(RlStep)
+                steps = run.records(layout.TRAIN, RlStep)
                 self.results[row.name]["rl"] = [[s.step, s.reward, s.tokens] for s in steps]
             self.write()
         print(
@@ -170,7 +172,7 @@ class Lab:
             self.drp(folder, "merge", str(self.work / name), "--strength", str(row.strength), out=model)
         recipe = str(RECIPES / f"{row.recipe}.yaml")
         self.drp(folder, "evaluate", recipe, *self.changes, *row.changes, f"student.model={model}")
-        found = by_benchmark(StageFolder(folder / "evaluate/base", "base").wanted_records(Trace))
+        found = by_benchmark(_completions(RunReader(folder), layout.EVALUATE_BASE))
         tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
         with self.lock:
             others = [p for p in self.curves.get(name, []) if p["strength"] != row.strength]
@@ -179,12 +181,15 @@ class Lab:
             self.write()
 
 
-def _sampled(folder: Path, counts: dict[str, int]) -> int:
+def _completions(run: RunReader, stage: str) -> list[Trace]:
+    return run.stage(stage).wanted_records(Trace, measured_part)
+
+
+def _sampled(run: RunReader, counts: dict[str, int]) -> int:
     """Return how many tokens a row drew from models to train on."""
     if "sampled_tokens" in counts:
         return counts["sampled_tokens"]
-    drawn = [folder / "generate", *sorted(folder.glob("explore/*"))]
-    traces = (t for stage in drawn for t in StageFolder(stage, stage.name).records(Trace))
+    traces = (t for stage in (layout.GENERATE, *run.explored()) for t in run.records(stage, Trace))
     return sum(t.usage.completion_tokens for t in traces if t.usage)
 
 

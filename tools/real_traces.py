@@ -25,7 +25,9 @@ from drp.recipe import load_recipe
 from drp.records import EditScript, PrunedTrace, Trace
 from drp.report.summary import summarise_prune
 from drp.report.text import Table, percent
+from drp.runs import layout
 from drp.runs.folder import RunFolder
+from drp.runs.reader import RunReader
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
 
@@ -54,13 +56,12 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
 
 def prune_one(path: Path, out: Path, tokenizer: str) -> dict[str, Any]:
     """Prune one file and return its figures; refuses to report on anything that was lost."""
-    with RunFolder(out / path.stem) as run:
-        pruned, traces = prune_file(
-            path, run, load_recipe(None, [f"prune.tokenizer={tokenizer}"]), Quiet(), None
-        )
-        folder = run.stage("prune")
-        summary = summarise_prune(folder)
-        recorded = {p.id for p in pruned} | {f.id for f in folder.failures()}
+    recipe = load_recipe(None, [f"prune.tokenizer={tokenizer}"])
+    with RunFolder(out / path.stem) as held:
+        pruned, traces = prune_file(path, held, recipe, Quiet(), None)
+    run = RunReader(out / path.stem)
+    summary = summarise_prune(run.stage(layout.PRUNE))
+    recorded = {p.id for p in pruned} | {f.id for f in run.failures(layout.PRUNE)}
     assert summary is not None
     by_id: dict[str, Trace] = {t.id: t for t in traces}
     assert recorded == set(by_id), "a trace vanished"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drp.engines.identity import resolve_model
+from drp.runs import layout
 from robust.case import GOOD, QUICK, TEACHER, Case, Step, absent, broken, case, gone, lines, lines_of
 
 # Run folders.
@@ -53,7 +54,7 @@ def _run_cases() -> Iterator[Case]:
         yield case(f"{verb}: folder in use", argv, r"out is in use by process 1 on here", r"wait|choose", before=_in_use)
     for path, verb, argv in (
         ("generate/manifest.json", "generate", "generate run"), ("generate/manifest.json", "report", "report run"), ("prune/manifest.json", "train", "train run"),
-        ("evaluate/distilled/manifest.json", "compare", "compare run run"), ("recipe.json", "report", "report run"), ("recipe.json", "run", "run run"),
+        ("evaluate/distilled/manifest.json", "compare", "compare run run"), (layout.RECIPE, "report", "report run"), (layout.RECIPE, "run", "run run"),
         ("train/manifest.json", "evaluate", "evaluate run"),
     ):
         name = path.rpartition("/")[2]

@@ -36,6 +36,10 @@ class RunFolderError(DrpError):
     """A run folder is damaged, belongs to something else, or is in use."""
 
 
+class NewerSchemaWarning(UserWarning):
+    """A newer version of this tool wrote a file that was read, and some of its fields were left out."""
+
+
 class PreflightError(DrpError):
     """Something that a run needs is missing; nothing was started."""
 

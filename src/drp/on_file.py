@@ -11,16 +11,16 @@ from drp.methods.registry import method_of
 from drp.pruning import VERSION as CHECKS_VERSION
 from drp.recipe import Recipe, defining, defining_pruning
 from drp.records import Problem, PrunedTrace, Trace
-from drp.runs.folder import RunFolder, Settings, StageFolder
+from drp.runs import layout
+from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.journal import write_atomically
+from drp.runs.manifest import Settings
 from drp.stages.sampling import trace_id
 from drp.stages.student import in_process
 from drp.teachers import VERSION as TEACHERS_VERSION
 from drp.text import UNITS_VERSION
 
 Say = Callable[[str], None]
-RECIPE = "recipe.json"
-"""The resolved recipe in a run folder."""
 
 
 def pruning_settings(recipe: Recipe) -> Settings:
@@ -59,7 +59,7 @@ class OnFile:
     def generate_settings(self, *, draws: bool = False) -> Settings:
         """Return what defines the student's own traces; ``draws``: whether some have yet to be drawn."""
         recipe = self.recipe
-        student = {"model": None, "dtype": self._dtype("generate", recipe.generate.engine, draws)}
+        student = {"model": None, "dtype": self._dtype(layout.GENERATE, recipe.generate.engine, draws)}
         return {
             "student": model_identity(recipe.student.model) | defining(recipe.student) | student,
             "prompt": defining(recipe.prompt),
@@ -117,7 +117,7 @@ class OnFile:
 
     def evaluate_settings(self, which: str, model: str, problems: Sequence[Problem]) -> Settings:
         """Return what defines the evaluation of a model, the ``base`` or the ``distilled`` one."""
-        settings, stage = self.recipe.evaluate, f"evaluate/{which}"
+        settings, stage = self.recipe.evaluate, layout.evaluation(which)
         draws = bool(self.owed(stage, wanted_traces(problems, settings.runs)))
         return {
             "model": model_identity(model),
@@ -134,14 +134,14 @@ class OnFile:
 
     def traces(self) -> list[Trace]:
         """Return the traces of the recipe's problems, which stage generate must have drawn."""
-        folder = self._need("generate", self.generate_settings())
+        folder = self._need(layout.GENERATE, self.generate_settings())
         wanted = wanted_traces(self.training_problems(), self.recipe.generate.samples)
         self._need_all(folder, wanted)
         return [trace for trace in folder.records(Trace) if trace.id in wanted]
 
     def pruned(self) -> list[PrunedTrace]:
         """Return the pruned traces, accepted or not."""
-        folder = self._need("prune", self.prune_settings())
+        folder = self._need(layout.PRUNE, self.prune_settings())
         wanted = {t.id for t in self.traces()}
         self._need_all(folder, wanted)
         return [p for p in folder.records(PrunedTrace) if p.id in wanted]
@@ -149,7 +149,7 @@ class OnFile:
     def explored(self, name: str) -> list[Trace]:
         """Return what stage explore drew under ``name``."""
         wanted = {p.id for p in self.training_problems()}
-        found = self.run_folder.stage(f"explore/{name}").records(Trace)
+        found = self.run_folder.stage(layout.exploration(name)).records(Trace)
         return [t for t in found if t.problem_id in wanted]
 
     def _need(self, stage: str, settings: Settings) -> StageFolder:
@@ -186,7 +186,7 @@ class OnFile:
     def open_stage(self, stage: str, settings: Settings) -> StageFolder:
         """Return a stage's folder, ready to be written; records made with other settings are set aside."""
         # Not before: a command that is refused leaves the recipe of what stands here.
-        write_atomically(self.run_folder.path / RECIPE, self.recipe.model_dump_json(indent=1) + "\n")
+        write_atomically(self.run_folder.path / layout.RECIPE, self.recipe.model_dump_json(indent=1) + "\n")
         folder, changes = self.run_folder.open_stage(stage, settings)
         if changes:
             self.say(

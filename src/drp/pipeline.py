@@ -17,8 +17,10 @@ from drp.preflight import check_before, preflight, refuse
 from drp.recipe import Recipe, defining
 from drp.records import Problem, PrunedTrace, Target, Trace, content_id
 from drp.report.write import write_report
+from drp.runs import layout
 from drp.runs.concurrency import run_until_done
-from drp.runs.folder import RunFolder, Settings, StageFolder, changed_keys
+from drp.runs.folder import RunFolder, StageFolder
+from drp.runs.manifest import Settings, changed_keys
 from drp.runs.stage import Progress
 from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
@@ -62,27 +64,27 @@ class Pipeline(OnFile):
             IncompleteError: A stage has items pending, and ``partial`` is off.
         """
         check_before(self, *stages)
-        for stage in stages or (*self.method.stages, "evaluate", "report"):
+        for stage in stages or (*self.method.stages, layout.EVALUATE, layout.REPORT):
             {
-                "generate": self.generate,
-                "explore": self.explore,
-                "prune": self.prune,
-                "train": self.train,
-                "evaluate": self.evaluate,
-                "report": self.report,
+                layout.GENERATE: self.generate,
+                layout.EXPLORE: self.explore,
+                layout.PRUNE: self.prune,
+                layout.TRAIN: self.train,
+                layout.EVALUATE: self.evaluate,
+                layout.REPORT: self.report,
             }[stage]()
 
     def generate(self) -> list[Trace]:
         """Draw the student's own traces of the training problems."""
         settings, problems = self.recipe.generate, self.training_problems()
-        draws = bool(self.owed("generate", wanted_traces(problems, settings.samples)))
-        folder = self.open_stage("generate", self.generate_settings(draws=draws))
+        draws = bool(self.owed(layout.GENERATE, wanted_traces(problems, settings.samples)))
+        folder = self.open_stage(layout.GENERATE, self.generate_settings(draws=draws))
         return self._sample(folder, self._student_engine, problems, settings.samples, settings.seed)
 
     def prune(self) -> list[PrunedTrace]:
         """Prune the traces on file."""
         traces = self.traces()
-        folder = self.open_stage("prune", self.prune_settings())
+        folder = self.open_stage(layout.PRUNE, self.prune_settings())
         _try_refused(folder, self.recipe)
         counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
         with Grader() as grader:
@@ -98,26 +100,26 @@ class Pipeline(OnFile):
 
     def train(self) -> Path:
         """Train the student as the method says, on what is on file."""
-        if "train" not in self.method.stages:
+        if layout.TRAIN not in self.method.stages:
             raise DrpError(
                 f"method {self.method.name} trains nothing with these settings: {self.method.summary}"
             )
         if self.method.targets is None:
             problems = self.training_problems()
             folder = self.open_stage(
-                "train", self.train_settings(content_id("set", [[p.id] for p in problems]))
+                layout.TRAIN, self.train_settings(content_id("set", [[p.id] for p in problems]))
             )
             return practise(self.recipe, folder, problems, self.progress)
         chosen = self._chosen()
         if not chosen:
             raise TrainingError(f"there is nothing to train on: {self._why_nothing()}")
-        folder = self.open_stage("train", self.train_settings(training_fingerprint(chosen)))
+        folder = self.open_stage(layout.TRAIN, self.train_settings(training_fingerprint(chosen)))
         return train_student(self.recipe, folder, chosen, self.progress)
 
     def _why_nothing(self) -> str:
         """Return what became of the traces where none can be trained on."""
-        if "prune" in self.method.stages:
-            folder = self.run_folder.stage("prune")
+        if layout.PRUNE in self.method.stages:
+            folder = self.run_folder.stage(layout.PRUNE)
             kinds = Counter(failure.kind for failure in folder.failures())
             for pruned in self.pruned():
                 kinds[f"refused for {pruned.reason}"] += 1
@@ -125,7 +127,7 @@ class Pipeline(OnFile):
             return (
                 f"no pruned trace was accepted ({found}); see {folder.errors_path} and {folder.records_path}"
             )
-        folder = self.run_folder.stage("generate")
+        folder = self.run_folder.stage(layout.GENERATE)
         right = sum(bool(trace.correct) for trace in self.traces())
         return f"of the traces in {folder.records_path} {right} are right, and none of them is usable"
 
@@ -134,12 +136,12 @@ class Pipeline(OnFile):
         settings, problems = self.recipe.evaluate, self.evaluation_problems()
         student = self.recipe.student.model
         named = settings.endpoint.model or student
-        base = self.open_stage("evaluate/base", self.evaluate_settings("base", student, problems))
+        base = self.open_stage(layout.EVALUATE_BASE, self.evaluate_settings(layout.BASE, student, problems))
         self._sample(base, self._evaluator(student, named), problems, settings.runs, settings.seed)
-        if "train" not in self.method.stages:
+        if layout.TRAIN not in self.method.stages:
             self._evaluate_prompted(problems)
             return
-        trained = self.run_folder.stage("train")
+        trained = self.run_folder.stage(layout.TRAIN)
         manifest = trained.manifest()
         if manifest is None or not manifest.complete:
             self.say("evaluate: no trained model yet, so only the student itself was evaluated")
@@ -150,10 +152,10 @@ class Pipeline(OnFile):
                 f"evaluate: the trained model was made with other settings ({'; '.join(stale)}); "
                 "run `drp train` to bring it up to date"
             )
-        model = str(trained.path / "model")
+        model = str(trained.path / layout.MODEL)
         make = self._evaluator(model, settings.trained_model)
         distilled = self.open_stage(
-            "evaluate/distilled", self.evaluate_settings("distilled", model, problems)
+            layout.EVALUATE_DISTILLED, self.evaluate_settings(layout.DISTILLED, model, problems)
         )
         self._sample(distilled, make, problems, settings.runs, settings.seed)
 
@@ -161,8 +163,8 @@ class Pipeline(OnFile):
         """Run the student as it is under the budgets it estimates."""
         student, settings = self.recipe.student.model, self.recipe.evaluate
         prompt_of = estimated_budgets(self, problems)
-        why = self.evaluate_settings("distilled", student, problems)
-        prompted = self.open_stage("evaluate/distilled", {**why, "tale": defining(self.recipe.tale)})
+        why = self.evaluate_settings(layout.DISTILLED, student, problems)
+        prompted = self.open_stage(layout.EVALUATE_DISTILLED, {**why, "tale": defining(self.recipe.tale)})
         self._sample(
             prompted,
             self._evaluator(student, settings.endpoint.model or student),
@@ -190,8 +192,8 @@ class Pipeline(OnFile):
         settings = {**self.generate_settings(), "explore": why}
         if sampling:
             settings["sampling"] = defining(sampling)
-        folder = self.open_stage(f"explore/{name}", settings)
-        made = folder.path / "model"
+        folder = self.open_stage(layout.exploration(name), settings)
+        made = folder.path / layout.MODEL
 
         def make() -> Engine:
             if model is None:
@@ -221,7 +223,7 @@ class Pipeline(OnFile):
         prompt_of: PromptOf | None = None,
         sampling: Sampling | None = None,
     ) -> list[Trace]:
-        evaluates = folder.stage.startswith("evaluate")
+        evaluates = folder.stage.startswith(layout.EVALUATE)
         settings = self.recipe.evaluate if evaluates else self.recipe.generate
         if settings.engine == "openai":
             folder.try_again(settings.endpoint.setup)
@@ -290,10 +292,10 @@ def prune_file(
     traces = read_traces(path, say)[:limit]
     if not traces:
         raise DrpError(f"{path} holds no traces")
-    folder, _ = run.open_stage("prune", pruning_settings(recipe))
+    folder, _ = run.open_stage(layout.PRUNE, pruning_settings(recipe))
     _try_refused(folder, recipe)
     if {trace.id for trace in traces} - folder.done():
-        refuse(preflight(recipe, run.path, ("prune",), problems=False))
+        refuse(preflight(recipe, run.path, (layout.PRUNE,), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
         judge = Judge(recipe.prune, grader, counter, open_scorer(recipe))

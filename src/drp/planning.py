@@ -12,8 +12,10 @@ from drp.methods.registry import method_of
 from drp.preflight import preflight
 from drp.recipe import Recipe
 from drp.records import Trace
+from drp.runs import layout
 from drp.runs.concurrency import run_until_done
-from drp.runs.folder import RunFolder, StageFolder
+from drp.runs.folder import RunFolder
+from drp.runs.reader import RunReader
 from drp.stages.estimate import (
     PAPER_TRACE_TOKENS,
     Estimate,
@@ -63,7 +65,7 @@ def estimate_costs(
     if traces_file:
         traces = read_traces(traces_file, say)[:limit]
     else:
-        traces = StageFolder(folder / "generate", "generate").wanted_records(Trace)
+        traces = RunReader(folder, say).stage(layout.GENERATE).wanted_records(Trace)
     with Grader() as grader:
         worth = worth_pruning(traces, settings, grader)
         if probe_traces:

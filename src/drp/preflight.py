@@ -23,6 +23,7 @@ from drp.methods.registry import method_of
 from drp.on_file import OnFile, wanted_traces
 from drp.recipe import EndpointSettings, Recipe
 from drp.records import Problem, Record
+from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.stages.sampling import prompt_messages
 from drp.stages.teacher import open_endpoint
@@ -55,16 +56,18 @@ def due(work: OnFile) -> tuple[str, ...]:
     """Return the stages of a recipe that have something left to do in its run folder."""
     recipe, folder = work.recipe, work.run_folder
     found: list[str] = []
-    stages = (*method_of(recipe).stages, "evaluate")
-    settings = {"generate": work.generate_settings, "prune": work.prune_settings}
+    stages = (*method_of(recipe).stages, layout.EVALUATE)
+    settings = {layout.GENERATE: work.generate_settings, layout.PRUNE: work.prune_settings}
     for stage in stages:
-        if stage == "evaluate":
+        if stage == layout.EVALUATE:
             wanted = wanted_traces(work.evaluation_problems(), recipe.evaluate.runs)
-            complete = not any(work.owed(f"evaluate/{which}", wanted) for which in ("base", "distilled"))
+            complete = not any(
+                work.owed(layout.evaluation(which), wanted) for which in (layout.BASE, layout.DISTILLED)
+            )
         else:
             manifest = folder.stage(stage).manifest()
             complete = manifest is not None and manifest.complete
-        if stage == "generate":
+        if stage == layout.GENERATE:
             wanted = wanted_traces(work.training_problems(), recipe.generate.samples)
             complete = complete and not work.owed(stage, wanted)
         changed = complete and stage in settings and folder.changes(stage, settings[stage]())
@@ -94,14 +97,14 @@ def preflight(
     """
     runs = {
         name: part
-        for name, part in (("generate", recipe.generate), ("evaluate", recipe.evaluate))
+        for name, part in ((layout.GENERATE, recipe.generate), (layout.EVALUATE, recipe.evaluate))
         if name in stages
     }
     in_process = any(part.engine == "transformers" for part in runs.values())
-    local = in_process or "train" in stages or ("prune" in stages and recipe.prune.learnability)
+    local = in_process or layout.TRAIN in stages or (layout.PRUNE in stages and recipe.prune.learnability)
     findings = [*_problems(recipe, stages, limit, hub=hub)] if problems else []
     missing = _packages("torch", "transformers") if local else []
-    if "train" in stages:
+    if layout.TRAIN in stages:
         missing += _packages("trl", "peft", "datasets", "accelerate")
     if missing:
         findings.append(_problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
@@ -114,9 +117,9 @@ def preflight(
         if part.engine == "openai":
             served = part.endpoint.model or recipe.student.model
             findings.append(_endpoint(f"{name}.endpoint", served, part.endpoint))
-    if "prune" in stages and recipe.prune.asks_a_model:
+    if layout.PRUNE in stages and recipe.prune.asks_a_model:
         findings.append(_endpoint("teacher's endpoint", recipe.prune.llm.model, recipe.prune.endpoint))
-    if "prune" in stages and recipe.prune.tokenizer:
+    if layout.PRUNE in stages and recipe.prune.tokenizer:
         try:
             FileTokenCounter(resolve_model(recipe.prune.tokenizer))
         except DataError as error:
@@ -150,9 +153,9 @@ def _packages(*names: str) -> list[str]:
 def _problems(recipe: Recipe, stages: Sequence[str], limit: int | None, *, hub: bool) -> Iterator[Finding]:
     """Look whether the problem sets can be read, and whether any problem is trained on and evaluated on."""
     wanted: dict[str, Sequence[ProblemSet]] = {}
-    if set(stages) - {"evaluate"}:
+    if set(stages) - {layout.EVALUATE}:
         wanted["training problems"] = recipe.problems
-    if "evaluate" in stages:
+    if layout.EVALUATE in stages:
         wanted["evaluation problems"] = recipe.evaluate.benchmarks
     found: dict[str, dict[str, Problem]] = {}
     for what, sets in wanted.items():
@@ -271,7 +274,7 @@ def _disk(recipe: Recipe, run: Path, stages: Sequence[str]) -> Finding:
         return _problem("disk", f"{there} cannot be written to; choose another folder with --out")
     student = Path(resolve_model(recipe.student.model))
     weights = sum(p.stat().st_size for p in student.glob("*.safetensors")) if student.is_dir() else 0
-    needed = COPIES * weights if "train" in stages else 0.0
+    needed = COPIES * weights if layout.TRAIN in stages else 0.0
     needed += BYTES_A_TRACE * recipe.generate.samples * sum(s.count or 0 for s in recipe.problems)
     free = shutil.disk_usage(there).free
     said = f"{free / 1e9:,.1f} GB free at {there}, about {needed / 1e9:,.1f} GB needed"
@@ -291,7 +294,7 @@ def check_before(work: OnFile, *stages: str) -> None:
     try:
         owed = due(work)
     except (DataError, MissingExtraError, RunFolderError):
-        owed = (*work.method.stages, "evaluate")  # whatever it is, it is among the findings
+        owed = (*work.method.stages, layout.EVALUATE)  # whatever it is, it is among the findings
     todo = [stage for stage in owed if not stages or stage in stages]
     if not todo:
         return

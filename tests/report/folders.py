@@ -7,7 +7,8 @@ from pathlib import Path
 from drp.engines.identity import model_identity
 from drp.grading import VERSION
 from drp.records import Failure, Keyed, Trace, Usage
-from drp.runs.folder import RunFolder, Settings
+from drp.runs.folder import RunFolder
+from drp.runs.manifest import Settings
 from drp.runs.stage import run_stage
 
 EVALUATED = {

@@ -8,8 +8,9 @@ import pytest
 
 from drp.errors import RunFolderError
 from drp.records import Failure, Keyed, Problem
-from drp.runs.folder import RunFolder, changed_keys
+from drp.runs.folder import RunFolder
 from drp.runs.journal import Journal, read_records
+from drp.runs.manifest import changed_keys
 from drp.runs.stage import run_stage
 
 

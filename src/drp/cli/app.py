@@ -73,11 +73,12 @@ def _recipe_and_folder(
 ) -> "tuple[Recipe, Path]":
     """Return the recipe that was named, a run folder's own if none was, and the run folder."""
     from drp.recipe import load_recipe
+    from drp.runs import layout
 
     changes = list(overrides or [])
     if recipe is not None and "=" in recipe:  # no recipe was named, only changes
         changes, recipe = [recipe, *changes], None
-    if recipe is None and (out is None or not (out / "recipe.json").exists()):
+    if recipe is None and (out is None or not (out / layout.RECIPE).exists()):
         raise typer.BadParameter("name a recipe, or give --out a run folder that has one (recipe.json)")
     named = Path(recipe) if recipe else out
     loaded = load_recipe(named, changes)
@@ -104,7 +105,7 @@ def _pipeline(
     loaded, folder = _recipe_and_folder(recipe, overrides, out)
     console = Console()
     progress = TerminalProgress(console)
-    with RunFolder(folder) as run:
+    with RunFolder(folder, lambda text: console.print(Text(f"note: {text}"))) as run:
         try:
             yield Pipeline(
                 loaded, run, progress, lambda line: console.print(Text(line)), limit, partial=partial
@@ -200,6 +201,7 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
     from drp.report.summary import summarise_prune
     from drp.report.text import pruning
     from drp.report.write import write_report
+    from drp.runs import layout
     from drp.runs.folder import RunFolder
 
     console = Console()
@@ -209,9 +211,9 @@ def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) ->
             prune_file(traces, run, recipe, progress, limit, lambda line: console.print(Text(line)))
         finally:
             progress.close()
-        summary = summarise_prune(run.stage("prune"))
+        summary = summarise_prune(run.stage(layout.PRUNE))
         page = write_report(run.path, f"{traces.name}, pruned by {recipe.prune.teacher}")
-        pending = run.stage("prune").pending()
+        pending = run.stage(layout.PRUNE).pending()
     if summary:
         print_table(
             console, pruning(summary, f"{traces.name} (tokens by {recipe.prune.tokenizer or 'mini'})")
@@ -319,18 +321,15 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     from drp.cli.tables import print_report
     from drp.errors import RunFolderError
     from drp.report.write import write_report
+    from drp.runs.reader import RunReader
 
-    if not any((run / stage).is_dir() for stage in ("generate", "prune", "train", "evaluate")):
+    reader = RunReader(run)
+    if not reader.began:
         what = "no stage has run there" if run.is_dir() else "there is no such folder"
         raise RunFolderError(
             f"{run} is not a run folder: {what}. Name one, or make it with `drp run RECIPE --out {run}`"
         )
-    name = run.name
-    if (run / "recipe.json").exists():
-        from drp.recipe import load_recipe
-
-        name = load_recipe(run, []).name
-    write_report(run, name)
+    write_report(run, reader.recipe_name or run.name)
     print_report(run)
 
 

@@ -20,10 +20,12 @@ from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace, Usage
 from drp.report.comparison import compared, compared_figures, tested
-from drp.report.standing import evaluated, stage_of, superseded
+from drp.report.standing import evaluated, superseded
 from drp.report.summary import RunSummary, TierSummary, by_benchmark, summarise_tier, tier_order
 from drp.report.text import Table, as_csv, before_after, latex, markdown, pruning, training
 from drp.report.write import protocol_line, protocol_of
+from drp.runs import layout
+from drp.runs.reader import RunReader
 from drp.stages.estimate import Estimate
 from drp.stages.sampling import graded_again
 from drp.text.answers import final_answer
@@ -61,7 +63,7 @@ def print_table(console: Console, table: Table) -> None:
 
 def print_report(run: Path) -> None:
     """Print the tables of a written report and where its page is."""
-    summary = RunSummary.model_validate_json((run / "report" / "summary.json").read_bytes())
+    summary = RunSummary.model_validate_json((run / layout.REPORT / layout.SUMMARY).read_bytes())
     console = Console()
     if summary.prune:
         print_table(console, pruning(summary.prune))
@@ -73,7 +75,7 @@ def print_report(run: Path) -> None:
     console.print(Text(protocol_line(summary)), style="dim")
     for note in summary.notes:
         console.print(Text(f"note: {note}"), style="yellow")
-    console.print(Text(f"report: {run / 'report' / 'report.html'}"), soft_wrap=True)
+    console.print(Text(f"report: {run / layout.REPORT / layout.REPORT_HTML}"), soft_wrap=True)
 
 
 def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
@@ -172,10 +174,12 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
     """
     if path.is_file():
         return grade_traces(read_completions(path)), "protocol: as it was made elsewhere"
-    if said := superseded(path):
+    newer: list[str] = []
+    run = RunReader(path, newer.append)
+    if said := superseded(run):
         raise RunFolderError(f"{path}: {said}")
-    for which in ("distilled", "base"):
-        traces, manifest = evaluated(path, which), stage_of(path, f"evaluate/{which}").manifest()
+    for which in (layout.DISTILLED, layout.BASE):
+        traces, manifest = evaluated(run, which), run.manifest(layout.evaluation(which))
         if traces and manifest:
             runs = 1 + max(t.sample for t in traces)
             protocol = f"{which}. {protocol_of(manifest.settings, runs)}"
@@ -183,7 +187,7 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
                 with Grader() as grader:
                     traces = graded_again(traces, grader)
                 protocol += " Graded here by this version; the folder's own verdicts are an earlier one's."
-            return traces, protocol
+            return traces, " ".join([protocol, *newer])
     if not path.exists():
         raise RunFolderError(f"{path} does not exist; name a run folder or a file of completions")
     raise RunFolderError(f"{path} has no evaluation; run `drp evaluate` on its recipe first")

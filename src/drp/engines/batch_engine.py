@@ -24,6 +24,7 @@ from drp.errors import EngineError
 from drp.records import Completion, Failure, Keyed, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.journal import Journal, read_records
+from drp.runs.schema import Versioned
 from drp.text.surrogates import without_lone_surrogates
 
 MOST_BYTES = 90_000_000
@@ -33,7 +34,7 @@ CALM_TRIES = 5
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
-class BatchState(Keyed):
+class BatchState(Versioned, Keyed):
     """Where one batch stands; its ``id`` is that of its input file. The last record of an id counts."""
 
     state: Literal["uploaded", "submitted", "collected"]

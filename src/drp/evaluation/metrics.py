@@ -15,7 +15,7 @@ from pydantic import Field
 from drp.evaluation.statistics import Interval, majority_right, mean_interval, pass_at_k
 from drp.records import Record, Trace
 from drp.text.answers import normalise, stated_answer
-from drp.text.loops import loop_period
+from drp.text.loops import WINDOW, loop_period
 
 
 class Metrics(Record):
@@ -76,6 +76,18 @@ def by_problem(traces: Sequence[Trace]) -> ByProblem:
 def completion_tokens(trace: Trace) -> int:
     """Return the generated tokens of a trace."""
     return trace.usage.completion_tokens if trace.usage else 0
+
+
+def measured_part(trace: Trace) -> Trace:
+    """Return a completion without the thinking that no figure is made of, which is nearly all of its text.
+
+    Loops are looked for at the end of the thinking where there is no answer, and tokens that were not counted are
+    counted from the text.
+    """
+    if trace.usage is None:
+        return trace
+    end = "" if trace.answer else trace.thinking.rstrip()[-WINDOW:]
+    return trace.model_copy(update={"thinking": end})
 
 
 def measure(benchmark: str, traces: Sequence[Trace]) -> Metrics:

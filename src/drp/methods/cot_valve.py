@@ -12,6 +12,7 @@ from drp.engines.identity import model_identity, resolve_model
 from drp.methods.base import Method, Workshop, of_trace, usable
 from drp.recipe import Recipe
 from drp.records import Target, Trace
+from drp.runs.layout import EXPLORE, GENERATE, TRAIN
 
 
 def _between(recipe: Recipe, share: float, folder: Path) -> str:
@@ -54,6 +55,6 @@ def _length(traces: list[Trace]) -> float:
 
 
 METHOD = Method(
-    "cot_valve", ("generate", "explore", "train"),
+    "cot_valve", (GENERATE, EXPLORE, TRAIN),
     "fine-tune on chains from models in between, from long to short", targets, explore,
 )  # fmt: skip

@@ -2,5 +2,6 @@
 
 from drp.methods.base import Method
 from drp.methods.drp import targets
+from drp.runs.layout import GENERATE, PRUNE, TRAIN
 
-METHOD = Method("direct", ("generate", "prune", "train"), "fine-tune on the teacher's own solutions", targets)
+METHOD = Method("direct", (GENERATE, PRUNE, TRAIN), "fine-tune on the teacher's own solutions", targets)

@@ -2,6 +2,7 @@
 
 from drp.methods.base import Method, Workshop
 from drp.records import Target
+from drp.runs.layout import GENERATE, PRUNE, TRAIN
 
 
 def targets(work: Workshop) -> list[Target]:
@@ -16,4 +17,4 @@ def targets(work: Workshop) -> list[Target]:
     ]  # fmt: skip
 
 
-METHOD = Method("drp", ("generate", "prune", "train"), "fine-tune on pruned traces", targets)
+METHOD = Method("drp", (GENERATE, PRUNE, TRAIN), "fine-tune on pruned traces", targets)

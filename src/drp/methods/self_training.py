@@ -2,6 +2,7 @@
 
 from drp.methods.base import Method, Workshop, of_trace, usable
 from drp.records import Target
+from drp.runs.layout import GENERATE, TRAIN
 
 
 def targets(work: Workshop) -> list[Target]:
@@ -9,4 +10,4 @@ def targets(work: Workshop) -> list[Target]:
     return [of_trace(trace) for trace in work.traces() if usable(trace)]
 
 
-METHOD = Method("self", ("generate", "train"), "fine-tune on own right traces, unpruned", targets)
+METHOD = Method("self", (GENERATE, TRAIN), "fine-tune on own right traces, unpruned", targets)

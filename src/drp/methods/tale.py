@@ -7,6 +7,7 @@ from drp.engines.base import Sampling
 from drp.methods.base import Method, PromptOf, Workshop, of_trace, usable
 from drp.recipe import PromptSettings, Recipe
 from drp.records import Problem, Target, Trace
+from drp.runs.layout import EXPLORE, GENERATE, TRAIN
 
 LEAST_BUDGET = 16
 _GIVEN = re.compile(r"\[\[\s*(\d[\d,]*)\s*\]\]")
@@ -80,7 +81,7 @@ def _defining(recipe: Recipe) -> object:
 
 
 TUNED = Method(
-    "tale", ("generate", "explore", "train"),
+    "tale", (GENERATE, EXPLORE, TRAIN),
     "fine-tune on the shortest right traces under halved budgets (TALE-PT)", targets, explore, _defining,
 )  # fmt: skip
 PROMPTED = Method("tale", (), "no training: prompts state an estimated budget (TALE-EP)")

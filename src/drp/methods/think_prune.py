@@ -6,10 +6,11 @@ With ``rl.length_weight`` right completions also score more the shorter they are
 
 from drp.methods.base import Method
 from drp.recipe import Recipe, defining
+from drp.runs.layout import TRAIN
 
 
 def _defining(recipe: Recipe) -> object:
     return defining(recipe.rl)
 
 
-METHOD = Method("think_prune", ("train",), "reinforce on problems with a limit on length", defining=_defining)
+METHOD = Method("think_prune", (TRAIN,), "reinforce on problems with a limit on length", defining=_defining)

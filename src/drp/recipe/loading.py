@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from drp.errors import RecipeError
 from drp.recipe.parsing import DEEPEST, MOST_BYTES, parse_yaml
 from drp.recipe.settings import Recipe
+from drp.runs import layout
 from drp.runs.reading import reading
 
 MOST_ERRORS = 12
@@ -38,9 +39,9 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
 
 def _mapping(path: Path) -> dict[str, Any]:
     """Return what a recipe file, or that of a run folder, holds."""
-    found = path / "recipe.json" if _is_folder(path) else path
+    found = path / layout.RECIPE if _is_folder(path) else path
     if found is not path and not found.exists():
-        raise RecipeError(f"{path} is a folder without a recipe.json: name a recipe, or a run folder")
+        raise RecipeError(f"{path} is a folder without a {layout.RECIPE}: name a recipe, or a run folder")
     with reading(found, RecipeError, "recipe") as file:
         content = file.read(MOST_BYTES + 1)
     try:

@@ -12,8 +12,11 @@ from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
-from drp.report.standing import STAGES, evaluated, notes, seconds_of, stage_of
-from drp.runs.folder import Manifest, StageFolder
+from drp.report.standing import evaluated, notes, seconds_of
+from drp.runs import layout
+from drp.runs.folder import StageFolder
+from drp.runs.manifest import Manifest
+from drp.runs.reader import RunReader
 
 
 class PruneSummary(Record):
@@ -82,11 +85,16 @@ class RunSummary(Record):
     protocol: dict[str, object] = Field(default_factory=dict)
 
 
+def without_texts(pruned: PrunedTrace) -> PrunedTrace:
+    """Return an outcome of pruning without both versions of its thinking, which no figure is made of."""
+    return pruned.model_copy(update={"original_thinking": "", "thinking": ""})
+
+
 def summarise_prune(folder: StageFolder) -> PruneSummary | None:
     """Return the figures of a prune stage, or ``None`` where there is none."""
     if folder.manifest() is None:
         return None
-    pruned, failures = folder.wanted_records(PrunedTrace), folder.wanted_failures()
+    pruned, failures = folder.wanted_records(PrunedTrace, without_texts), folder.wanted_failures()
     accepted = [p for p in pruned if p.accepted]
     later = [f for f in failures if not f.excluded]
     # What an accepted trace does not pass was not required, in records of earlier versions, too.
@@ -96,7 +104,6 @@ def summarise_prune(folder: StageFolder) -> PruneSummary | None:
     }
     own = [c.figures for p in accepted for c in p.checks if c.name == "own_share"]
     shares = {} if "own_share" in waived else _means(own)
-    spend = folder.path / "spend.json"
     scripts = [p.script for p in accepted]
     lengths = _means([{"before": p.tokens_before, "after": p.tokens_after} for p in accepted])
     return PruneSummary(
@@ -119,7 +126,7 @@ def summarise_prune(folder: StageFolder) -> PruneSummary | None:
         polished=sum(p.polished for p in accepted),
         protocol=_means([p.protocol for p in accepted]),
         learnable=_means([c.figures for p in accepted for c in p.checks if c.name == "learnable"]),
-        spend=Spend.model_validate_json(spend.read_bytes()) if spend.exists() else None,
+        spend=folder.document(layout.SPEND, Spend),
     )
 
 
@@ -165,28 +172,30 @@ def summarise_tier(
 
 def summarise(path: Path, name: str) -> RunSummary:
     """Return the figures of a run folder, as far as its stages got and stand."""
-    before = evaluated(path, "base")
+    newer: list[str] = []
+    run = RunReader(path, newer.append)
+    before = evaluated(run, layout.BASE)
     shared = {trace.id for trace in before}
     base, after = (
         by_benchmark(before),
-        by_benchmark([t for t in evaluated(path, "distilled") if t.id in shared]),
+        by_benchmark([t for t in evaluated(run, layout.DISTILLED) if t.id in shared]),
     )
     tiers = [
         summarise_tier(benchmark, base[benchmark], after.get(benchmark))
         for benchmark in sorted(base, key=tier_order)
     ]
-    manifests = {stage: m for stage in STAGES if (m := stage_of(path, stage).manifest())}
-    learnability = path / "train" / "learnability.json"
-    trained = manifests.get("train")
-    evaluation = manifests.get("evaluate/base")
+    manifests, learnability = run.manifests(), run.learnability()
+    trained, evaluation = manifests.get(layout.TRAIN), manifests.get(layout.EVALUATE_BASE)
+    prune = summarise_prune(run.stage(layout.PRUNE))
+    said = notes(run)
     return RunSummary(
         name=name,
-        notes=notes(path),
-        prune=summarise_prune(stage_of(path, "prune")),
+        notes=(*said, *newer),
+        prune=prune,
         tiers=tuple(tiers),
-        learnability=_floats(learnability) if learnability.exists() else None,
+        learnability=learnability and {name: float(value) for name, value in learnability.items()},
         train_counts=trained.counts if trained and trained.complete else {},
-        seconds={stage: s for stage in STAGES if (s := seconds_of(path, stage)) is not None},
+        seconds={stage: s for stage in layout.STAGES if (s := seconds_of(run, stage)) is not None},
         versions=next(iter(manifests.values())).versions if manifests else {},
         decided_by=_decided_by(manifests),
         protocol=dict(evaluation.settings) if evaluation else {},
@@ -202,9 +211,3 @@ def _decided_by(manifests: Mapping[str, Manifest]) -> dict[str, dict[str, int]]:
         if known := {**versions, **graded}:
             found[stage] = known
     return found
-
-
-def _floats(path: Path) -> dict[str, float]:
-    import json
-
-    return {k: float(v) for k, v in json.loads(path.read_text()).items()}

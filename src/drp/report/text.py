@@ -11,6 +11,7 @@ from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
 from drp.evaluation.statistics import Interval
 from drp.report.summary import PruneSummary, RunSummary
+from drp.runs import layout
 from drp.text.answers import Reading
 
 
@@ -179,13 +180,13 @@ def measured(
 def costs(summary: RunSummary) -> Table | None:
     """Return tokens and seconds for each right answer, over all benchmarks, or ``None``."""
     rows: list[tuple[str, ...]] = []
-    for name in ("base", "distilled"):
-        found = [m for t in summary.tiers if (m := t.base if name == "base" else t.distilled)]
+    for name in (layout.BASE, layout.DISTILLED):
+        found = [m for t in summary.tiers if (m := t.base if name == layout.BASE else t.distilled)]
         right = sum(m.accuracy * m.problems * m.runs for m in found)
         if not found or not right:
             continue
         tokens = sum(m.tokens_mean * m.problems * m.runs for m in found)
-        seconds = summary.seconds.get(f"evaluate/{name}")
+        seconds = summary.seconds.get(layout.evaluation(name))
         each = "–" if seconds is None else f"{seconds / right:.3f}"
         rows.append((name, f"{right:.0f}", f"{tokens / right:,.0f}", each))
     note = (

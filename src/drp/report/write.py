@@ -11,9 +11,11 @@ from drp.pruning.apply import apply_script
 from drp.records import PrunedTrace
 from drp.report import text
 from drp.report.histogram import histogram_html
-from drp.report.standing import evaluated, stage_of
-from drp.report.summary import RunSummary, by_benchmark, summarise, tier_order
+from drp.report.standing import evaluated
+from drp.report.summary import RunSummary, by_benchmark, summarise, tier_order, without_texts
+from drp.runs import layout
 from drp.runs.journal import write_atomically
+from drp.runs.reader import RunReader
 from drp.text.units import split_units
 
 SHOWN = 10
@@ -22,12 +24,12 @@ SHOWN = 10
 def write_report(run: Path, name: str) -> Path:
     """Write ``report.md``, ``report.html`` and ``summary.json``; return the HTML's path."""
     summary = summarise(run, name)
-    folder = run / "report"
+    folder = run / layout.REPORT
     folder.mkdir(exist_ok=True)
-    write_atomically(folder / "summary.json", summary.model_dump_json(indent=1) + "\n")
-    write_atomically(folder / "report.md", report_markdown(summary))
-    write_atomically(folder / "report.html", _html(run, summary))
-    return folder / "report.html"
+    write_atomically(folder / layout.SUMMARY, summary.model_dump_json(indent=1) + "\n")
+    write_atomically(folder / layout.REPORT_MARKDOWN, report_markdown(summary))
+    write_atomically(folder / layout.REPORT_HTML, _html(RunReader(run, _ignore), summary))
+    return folder / layout.REPORT_HTML
 
 
 def protocol_line(summary: RunSummary) -> str:
@@ -75,12 +77,17 @@ def _made_with(summary: RunSummary) -> str:
     return "Made with " + ", ".join(f"{k} {v}" for k, v in summary.versions.items()) + "."
 
 
-def _shown_traces(run: Path) -> list[dict[str, Any]]:
+def _ignore(_: str) -> None:
+    """Say nothing of a newer version's fields: the summary's notes do."""
+
+
+def _shown_traces(run: RunReader) -> list[dict[str, Any]]:
     """Return the first accepted traces, then dropped ones, as coloured steps."""
-    pruned = stage_of(run, "prune").wanted_records(PrunedTrace)
-    ranked = [p for p in pruned if p.accepted] + [p for p in pruned if not p.accepted]
+    ranked = run.stage(layout.PRUNE).wanted_records(PrunedTrace, without_texts)
+    chosen = [p.id for p in sorted(ranked, key=lambda p: not p.accepted)[:SHOWN]]
+    whole = {p.id: p for p in run.records(layout.PRUNE, PrunedTrace) if p.id in chosen}
     shown: list[dict[str, Any]] = []
-    for trace in ranked[:SHOWN]:
+    for trace in (whole[identity] for identity in chosen):
         units = split_units(trace.original_thinking)
         steps = [
             {
@@ -96,11 +103,11 @@ def _shown_traces(run: Path) -> list[dict[str, Any]]:
     return shown
 
 
-def _html(run: Path, summary: RunSummary) -> str:
+def _html(run: RunReader, summary: RunSummary) -> str:
     environment = Environment(
         loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"])
     )
-    before, after = (by_benchmark(evaluated(run, which)) for which in ("base", "distilled"))
+    before, after = (by_benchmark(evaluated(run, which)) for which in (layout.BASE, layout.DISTILLED))
     chart = histogram_html(before, after, sorted(before, key=tier_order))
     return environment.get_template("report.html.jinja").render(
         summary=summary,

@@ -1,58 +1,28 @@
 """The run folder: one folder a stage, a manifest in each, one process at a time."""
 
 import fcntl
-import json
 import os
 import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar, cast
+from typing import IO, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from drp.errors import RunFolderError
-from drp.records import Failure, Keyed, Record, content_id
+from drp.records import Failure, Keyed, Record
+from drp.runs import layout
 from drp.runs.journal import Journal, read_records, write_atomically, writing
+from drp.runs.manifest import Manifest, Settings, differences, fingerprint_of, installed_versions, plain
+from drp.runs.schema import FIRST, SCHEMA, Once, Schema, left_out_note, read_record, schema_of, too_new, warn
 
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=BaseModel)
 K = TypeVar("K", bound=Keyed)
-
-Settings = Mapping[str, object]
-"""Everything that defines a stage's records, as plain JSON values."""
-
-_PACKAGES = ("drp-reasoning", "torch", "transformers", "trl", "peft", "openai", "math-verify")
-
-
-class Manifest(Record):
-    """What a stage folder says about itself."""
-
-    stage: str
-    fingerprint: str
-    """Content hash of ``settings``: same fingerprint, same records."""
-    settings: dict[str, object]
-    versions: dict[str, str]
-    complete: bool = False
-    counts: dict[str, int] = Field(default_factory=dict)
-    seconds: float = 0.0
-    """Time spent in this stage, over all its processes."""
-    graded_by: int | None = None
-    """Version of the grader that all graded records are of."""
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the packages that shape results, as far as installed."""
-    found: dict[str, str] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 class _Line(BaseModel):
@@ -62,30 +32,36 @@ class _Line(BaseModel):
 
 
 class StageFolder:
-    """The folder of one stage: records, errors and manifest."""
+    """The folder of one stage: records, errors and manifest.
 
-    def __init__(self, path: Path, stage: str) -> None:
-        self.path, self.stage = path, stage
+    Args:
+        path: The folder.
+        stage: The stage's name.
+        say: Told which fields of a newer version's records were left out.
+    """
+
+    def __init__(self, path: Path, stage: str, say: Callable[[str], None] = warn) -> None:
+        self.path, self.stage, self._say = path, stage, say
 
     @property
     def records_path(self) -> Path:
         """The records, one JSON object a line."""
-        return self.path / "records.jsonl"
+        return self.path / layout.RECORDS
 
     @property
     def errors_path(self) -> Path:
         """What failed or was left out, with reasons."""
-        return self.path / "errors.jsonl"
+        return self.path / layout.ERRORS
 
     @property
     def manifest_path(self) -> Path:
         """The manifest."""
-        return self.path / "manifest.json"
+        return self.path / layout.MANIFEST
 
     @property
     def wanted_path(self) -> Path:
         """The ids of the items that the last command wanted, one a line."""
-        return self.path / "wanted.txt"
+        return self.path / layout.WANTED
 
     def manifest(self) -> Manifest | None:
         """Return the manifest, or ``None`` where the stage was never begun.
@@ -95,23 +71,58 @@ class StageFolder:
         """
         if not self.manifest_path.exists():
             return None
+        return self._document(self.manifest_path, Manifest, FIRST)
+
+    def schema(self) -> Schema:
+        """Return what the folder's records were written in.
+
+        Raises:
+            RunFolderError: The manifest is damaged, or of a later major version.
+        """
+        manifest = self.manifest()
+        return manifest.schema_written if manifest else FIRST
+
+    def document(self, name: str, kind: type[M]) -> M | None:
+        """Return what one of the stage's other files holds, or ``None`` where it was not written.
+
+        Raises:
+            RunFolderError: It is damaged, or of a later version.
+        """
+        path = self.path / name
+        return self._document(path, kind, self.schema()) if path.exists() else None
+
+    def _document(self, path: Path, kind: type[M], schema: Schema) -> M:
+        data, left_out = path.read_bytes(), set[str]()
+        written = max(schema, schema_of(data))
         try:
-            return Manifest.model_validate_json(self.manifest_path.read_bytes())
+            found = read_record(kind, data, written, left_out)
         except ValidationError as error:
+            if written > SCHEMA:
+                raise too_new(path, written) from error
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the file"
             raise RunFolderError(
-                f"{self.manifest_path} cannot be read ({where}: {problem['msg']}): it is damaged, or a later version of this "
+                f"{path} cannot be read ({where}: {problem['msg']}): it is damaged, or a later version of this "
                 f"tool wrote it. Restore it, or delete {self.path} to run the stage again"
             ) from error
+        if left_out:
+            self._say(left_out_note(path, written, left_out))
+        return found
+
+    def stream(self, kind: type[R]) -> Iterator[R]:
+        """Yield all whole records, one in memory at a time."""
+        return self._read(self.records_path, kind)
 
     def records(self, kind: type[R]) -> list[R]:
         """Return all whole records."""
-        return list(read_records(self.records_path, kind))
+        return list(self.stream(kind))
 
     def failures(self) -> list[Failure]:
         """Return all recorded failures, retried ones included."""
-        return list(read_records(self.errors_path, Failure))
+        return list(self._read(self.errors_path, Failure))
+
+    def _read(self, path: Path, kind: type[M]) -> Iterator[M]:
+        return read_records(path, kind, self.schema(), self._say)
 
     def try_again(self, setup: str | None = None) -> set[str]:
         """Let what an endpoint refused for good be tried again, unless under these settings; return the ids."""
@@ -124,7 +135,7 @@ class StageFolder:
 
     def done(self) -> set[str]:
         """Return the ids on record."""
-        return {line.id for line in read_records(self.records_path, _Line)}
+        return {line.id for line in self._read(self.records_path, _Line)}
 
     def want(self, ids: Sequence[str]) -> None:
         """Note which items this command is about; the folder may hold outcomes of others, from other commands."""
@@ -137,10 +148,16 @@ class StageFolder:
             return None
         return self.wanted_path.read_text(encoding="utf-8").split()
 
-    def wanted_records(self, kind: type[K]) -> list[K]:
-        """Return the records of the items that the last command wanted, in its order, each once."""
-        found = {record.id: record for record in self.records(kind)}
+    def wanted_records(self, kind: type[K], keep: Callable[[K], K] = lambda record: record) -> list[K]:
+        """Return the records of the items that the last command wanted, in its order, each once.
+
+        Args:
+            kind: The records' type.
+            keep: Returns the part of a record that is needed, so that the rest of it never adds up in memory.
+        """
         wanted = self.wanted()
+        among = None if wanted is None else set(wanted)
+        found = {r.id: keep(r) for r in self.stream(kind) if among is None or r.id in among}
         return list(found.values()) if wanted is None else [found[i] for i in wanted if i in found]
 
     def wanted_failures(self) -> list[Failure]:
@@ -150,8 +167,9 @@ class StageFolder:
         return [failure for i, failure in self._last_failures().items() if among is None or i in among]
 
     def _last_failures(self) -> dict[str, Failure]:
-        done = self.done()
-        return {failure.id: failure for failure in self.failures() if failure.id not in done}
+        failures = self.failures()
+        done = self.done() if failures else set[str]()
+        return {failure.id: failure for failure in failures if failure.id not in done}
 
     def unfinished(self, owed: Set[str], wanted: int) -> str:
         """Return in one sentence how much is owed, what most of it failed on, and where that is written."""
@@ -208,40 +226,33 @@ class StageFolder:
         write_atomically(self.manifest_path, changed.model_dump_json(indent=1) + "\n")
 
 
-def changed_keys(old: Settings, new: Settings, prefix: str = "") -> list[str]:
-    """Return the dotted names of settings that differ, with both values where they are short."""
-    found: list[str] = []
-    for key in sorted({*old, *new}):
-        one, two = old.get(key), new.get(key)
-        if one == two:
-            continue
-        if isinstance(one, dict) and isinstance(two, dict):
-            found += changed_keys(cast(Settings, one), cast(Settings, two), f"{prefix}{key}.")
-        elif len(f"{one}{two}") <= 60:
-            found.append(f"{prefix}{key}: {one} → {two}")
-        else:
-            found.append(f"{prefix}{key}")
-    return found
+def _claim(folder: StageFolder) -> None:
+    """See to it that a stage's folder may be added to: its manifest speaks for records of the present schema.
 
-
-def _plain(settings: Settings) -> dict[str, object]:
-    """Return settings as they come back from JSON, so that comparing with a manifest is exact."""
-    return json.loads(json.dumps(settings))
-
-
-def _fingerprint(settings: Settings) -> str:
-    return content_id("fp", _plain(settings))
-
-
-def _differences(manifest: Manifest, settings: Settings) -> list[str]:
-    return changed_keys(manifest.settings, _plain(settings)) or ["settings"]
+    Raises:
+        RunFolderError: A newer version wrote it; what this one does not know of it would be lost.
+    """
+    manifest = folder.manifest()
+    if manifest is None or (written := manifest.schema_written) == SCHEMA:
+        return
+    if written > SCHEMA:
+        raise RunFolderError(
+            f"{folder.path} was written by a newer version of this tool (schema {written}; this version writes {SCHEMA}): it can "
+            "be read here but not added to. Use that version (pip install -U drp-reasoning), or another folder with --out"
+        )
+    write_atomically(folder.manifest_path, manifest.model_dump_json(indent=1) + "\n")
 
 
 class RunFolder:
-    """A folder that one process at a time may write to."""
+    """A folder that one process at a time may write to.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: The folder; it need not exist.
+        say: Told, each thing once, which fields of a newer version's files were left out.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None] = warn) -> None:
+        self.path, self._say = path, Once(say)
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -252,7 +263,7 @@ class RunFolder:
                 f"cannot make the run folder {self.path}: {error.strerror}; choose another with --out"
             ) from error
         with writing(self.path):
-            lock = (self.path / ".lock").open("a+")
+            lock = (self.path / layout.LOCK).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -278,14 +289,14 @@ class RunFolder:
 
     def stage(self, name: str) -> StageFolder:
         """Return the folder of a stage, to read from; it may not exist yet."""
-        return StageFolder(self.path / name, name)
+        return StageFolder(self.path / name, name, self._say)
 
     def changes(self, name: str, settings: Settings) -> list[str] | None:
         """Return which settings differ from those a stage stands with; ``None`` if it never began."""
         manifest = self.stage(name).manifest()
         if manifest is None:
             return None
-        return [] if manifest.fingerprint == _fingerprint(settings) else _differences(manifest, settings)
+        return [] if manifest.fingerprint == fingerprint_of(settings) else differences(manifest, settings)
 
     def open_stage(self, name: str, settings: Settings) -> tuple[StageFolder, list[str]]:
         """Return a stage's folder, ready to be written with these settings.
@@ -297,35 +308,37 @@ class RunFolder:
             The folder, and the settings that changed since what stood there (empty if none did).
 
         Raises:
-            RunFolderError: Something else lies where the stage would go.
+            RunFolderError: Something else lies where the stage would go, or what a newer version wrote.
         """
         folder = self.stage(name)
         changes = self.changes(name, settings)
         if changes == []:
+            _claim(folder)
             return folder, []
+        fingerprint = fingerprint_of(settings)
+        kept = self._aside(name, fingerprint)
+        _claim(StageFolder(kept, name, self._say))
         manifest = folder.manifest()
         if manifest:
             self._set_aside(folder, manifest)
-        elif folder.path.exists() and {p.name for p in folder.path.iterdir()} - {"manifest.json.tmp"}:
+        elif folder.path.exists() and {p.name for p in folder.path.iterdir()} - {f"{layout.MANIFEST}.tmp"}:
             raise RunFolderError(
                 f"{folder.path} holds files but no manifest. It was not written by this tool, or its manifest "
                 "was removed; move the folder away or choose another with --out."
             )
-        fingerprint = _fingerprint(settings)
-        kept = self._aside(name, fingerprint)
         if kept.exists() and not folder.path.exists():
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             kept.rename(folder.path)
             return folder, changes or []
         folder.path.mkdir(parents=True, exist_ok=True)
         fresh = Manifest(
-            stage=name, fingerprint=fingerprint, settings=_plain(settings), versions=installed_versions()
+            stage=name, fingerprint=fingerprint, settings=plain(settings), versions=installed_versions()
         )
         write_atomically(folder.manifest_path, fresh.model_dump_json(indent=1) + "\n")
         return folder, changes or []
 
     def _aside(self, name: str, fingerprint: str) -> Path:
-        return self.path / "superseded" / f"{name.replace('/', '-')}-{fingerprint}"
+        return self.path / layout.SUPERSEDED / f"{name.replace('/', '-')}-{fingerprint}"
 
     def _set_aside(self, folder: StageFolder, manifest: Manifest) -> None:
         target = self._aside(folder.stage, manifest.fingerprint)

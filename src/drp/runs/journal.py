@@ -2,10 +2,10 @@
 
 import errno
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import IO, BinaryIO, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from drp.errors import DiskError, RunFolderError
 from drp.records import Record
 from drp.runs.reading import reading
+from drp.runs.schema import FIRST, SCHEMA, Schema, left_out_note, read_record, schema_of, too_new, warn
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -20,6 +21,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BARRED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
 )  # fmt: skip
+
+_BLOCK = 1 << 16
+"""Bytes first looked at from the end of a file."""
 
 
 @contextmanager
@@ -45,30 +49,54 @@ def writing(path: Path) -> Generator[None]:
         ) from error
 
 
-def read_records(path: Path, kind: type[R]) -> Iterator[R]:
-    """Yield the records of a JSONL file; a torn last line is passed over.
+def read_records(
+    path: Path, kind: type[R], schema: Schema = FIRST, say: Callable[[str], None] = warn
+) -> Iterator[R]:
+    """Yield the records of a JSONL file, one line in memory at a time; a torn last line is passed over.
+
+    Args:
+        path: The file; none is a file without records.
+        kind: The type of its records.
+        schema: What they were written in; lines that say their own schema need none.
+        say: Told at the end, in one sentence, which fields of a newer version were left out.
 
     Raises:
         RunFolderError: The file cannot be read, or a whole line is no record of the kind.
     """
     if not path.exists():
         return
+    left_out: set[str] = set()
+    newest = schema
     with reading(path, RunFolderError) as file:
-        lines = file.read().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield kind.model_validate_json(line)
-        except ValidationError as error:
-            if number == len(lines) and _torn(line):
-                return
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "the line"
-            raise RunFolderError(
-                f"{path}, line {number}: not a {kind.__name__} record ({where}: {problem['msg']}). "
-                "Mend or remove that line, or delete the stage folder to start it over."
-            ) from error
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            known = len(left_out)
+            try:
+                record = read_record(kind, line, schema, left_out)
+            except ValidationError as error:
+                if not line.endswith(b"\n") and _torn(line):
+                    break
+                raise _no_record(path, number, line, kind, schema, error) from error
+            if len(left_out) > known:
+                newest = max(newest, schema_of(line))
+            yield record
+    if left_out:
+        say(left_out_note(path, newest, left_out))
+
+
+def _no_record(
+    path: Path, number: int, line: bytes, kind: type[BaseModel], schema: Schema, error: ValidationError
+) -> RunFolderError:
+    written = max(schema, schema_of(line))
+    if written > SCHEMA:
+        return too_new(f"{path}, line {number}", written)
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"])) or "the line"
+    return RunFolderError(
+        f"{path}, line {number}: not a {kind.__name__} record ({where}: {problem['msg']}). "
+        "Mend or remove that line, or delete the stage folder to start it over."
+    )
 
 
 def _torn(last: bytes) -> bool:
@@ -81,6 +109,18 @@ def _torn(last: bytes) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _last_line(file: BinaryIO) -> tuple[int, bytes]:
+    """Return where the text after the last line feed starts, and that text, reading no more of the file than it takes."""
+    end = file.seek(0, os.SEEK_END)
+    start, tail = end, b""
+    while start and b"\n" not in tail:
+        start = max(0, end - max(_BLOCK, 2 * len(tail)))
+        file.seek(start)
+        tail = file.read(end - start)
+    behind = tail.rfind(b"\n") + 1
+    return start + behind, tail[behind:]
 
 
 class Journal:
@@ -96,14 +136,11 @@ class Journal:
 
     def _end_last_line(self) -> None:
         """Cut off a torn last line, and end a whole one, so that what is appended starts a line."""
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole == len(data):
-            return
         with self.path.open("r+b") as file:
-            if _torn(data[whole:]):
-                file.truncate(whole)
-            else:
+            start, last = _last_line(file)
+            if last and _torn(last):
+                file.truncate(start)
+            elif last:
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
 

@@ -13,6 +13,7 @@ from drp.errors import BudgetError, EditScriptError, EngineError, TeacherError
 from drp.grading.grader import Grader
 from drp.pruning.checks import CHECK_MEANING
 from drp.records import Check, Failure, PrunedTrace, Trace, Usage
+from drp.runs import layout
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
@@ -24,7 +25,6 @@ from drp.teachers.base import Proposal, Teacher
 from drp.text.answers import final_answer
 from drp.text.units import split_units
 
-SPEND = "spend.json"
 REMARK_EVERY_S = 0.5
 
 
@@ -71,7 +71,7 @@ async def prune_trace(trace: Trace, teacher: Teacher, judge: Judge) -> PrunedTra
     excluded = exclusion(trace, judge.grader, settings.include_wrong)
     if excluded:
         kind, message = excluded
-        return Failure(id=trace.id, stage="prune", kind=f"excluded_{kind}", message=message)
+        return Failure(id=trace.id, stage=layout.PRUNE, kind=f"excluded_{kind}", message=message)
     units = split_units(trace.thinking)
     found = await asyncio.gather(
         *(_candidate(trace, teacher, units, judge, n) for n in range(settings.candidates)),
@@ -122,7 +122,7 @@ async def _candidate(
     except TeacherError as error:
         return Failure(
             id=trace.id,
-            stage="prune",
+            stage=layout.PRUNE,
             kind=error.kind,
             message=str(error)[:2000],
             raw=error.raw,
@@ -130,7 +130,7 @@ async def _candidate(
             setup=error.setup,
         )
     except (EditScriptError, ValidationError) as error:
-        return Failure(id=trace.id, stage="prune", kind="invalid_script", message=str(error)[:2000])
+        return Failure(id=trace.id, stage=layout.PRUNE, kind="invalid_script", message=str(error)[:2000])
     return attempt
 
 
@@ -253,7 +253,7 @@ async def prune_traces(
             if opened.store:
                 progress.remark(str(opened.store.budget.spend))
                 spend = opened.store.budget.spend.model_dump_json(indent=1)
-                write_atomically(folder.path / SPEND, spend + "\n")
+                write_atomically(folder.path / layout.SPEND, spend + "\n")
 
     pruned = await run_stage(folder, PrunedTrace, traces, work, progress)
     if stopped:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drp.engines.budget import Budget
 from drp.engines.providers import PRESETS
 from drp.recipe import EndpointSettings, PruneSettings
+from drp.runs import layout
 from drp.teachers.base import Teacher
 from drp.teachers.direct import DirectTeacher, WholeTeacher
 from drp.teachers.edit_script import EditScriptTeacher
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from drp.engines.base import Engine
     from drp.engines.openai_engine import OpenAIEngine
 
-REPLIES, BATCHES = "teacher_replies.jsonl", "teacher_batches.jsonl"
 Say = Callable[[str], None]
 
 
@@ -66,11 +66,11 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
     engine: Engine = direct
     if endpoint.batch:
         engine = BatchEngine(
-            direct, folder / BATCHES, poll_s=endpoint.batch_poll_s,
+            direct, folder / layout.BATCHES, poll_s=endpoint.batch_poll_s,
             settle_s=min(2.0, endpoint.batch_poll_s), max_requests=endpoint.batch_requests, say=say,
         )  # fmt: skip
     budget = Budget(settings.known_price, settings.budget_usd, batch=endpoint.batch)
-    store = ReplyStore(folder / REPLIES, engine, budget)
+    store = ReplyStore(folder / layout.REPLIES, engine, budget)
     try:
         # Traces beyond the requests in flight keep the endpoint busy while replies are checked.
         at_once = None if endpoint.batch else 4 * endpoint.concurrency

@@ -15,6 +15,7 @@ from drp.errors import DrpError, MissingExtraError, TrainingError
 from drp.grading.grader import Grader
 from drp.recipe import Recipe
 from drp.records import Failure, Keyed, Problem, Record, Target, content_id
+from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically, writing
 from drp.runs.stage import Progress
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from drp.training.examples import Example
 
 LEARNABILITY_SAMPLE = 64
-MERGED = "merged.json"
-"""Says at which strength the model beside it was merged."""
 
 
 class TrainStep(Keyed):
@@ -105,9 +104,9 @@ def _pairs(recipe: Recipe, tokenizer: Any, chosen: Sequence[Target]) -> "list[Ex
 def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target], progress: Progress) -> Path:
     """Fine-tune the student on texts, phase by phase, and return the folder of the merged model."""
     manifest = folder.manifest()
-    model_folder = folder.path / "model"
-    if manifest and manifest.complete and (folder.path / "adapter").exists():
-        progress.begin("train", manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
+    model_folder = folder.path / layout.MODEL
+    if manifest and manifest.complete and (folder.path / layout.ADAPTER).exists():
+        progress.begin(layout.TRAIN, manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
         again = _merged_again(recipe, folder)
         said = _learnability_on_file(recipe, folder, chosen)
         progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples{again}{said}")
@@ -135,7 +134,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         def listen(step: int, total: int, figures: dict[str, float]) -> None:
             last["phase"], step, total = step, last["before"] + step, last["before"] + total
             if not last["steps"]:
-                progress.begin("train", step - 1, total)
+                progress.begin(layout.TRAIN, step - 1, total)
             journal.append(TrainStep(id=f"step-{step}", step=step, **figures))
             progress.advance(step - last["steps"] if last["steps"] else 1)
             last["steps"] = step
@@ -147,13 +146,13 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         }
         adapter: Path | None = None
         for number, ids in enumerate(phases[:-1]):
-            part = folder.path / f"phase-{number}"
-            if not (part / "model").exists():
+            part = folder.path / layout.training_part("phase", number)
+            if not (part / layout.MODEL).exists():
                 fine_tune(path, _of(examples, ids), settings, part, adapter=adapter, **how)
-            adapter, last["before"] = part / "adapter", last["before"] + last["phase"]
+            adapter, last["before"] = part / layout.ADAPTER, last["before"] + last["phase"]
         rest = _of(examples, phases[-1]) if phases else []
         fine_tune(path, rest, settings, folder.path, adapter=adapter, **how)
-    write_atomically(folder.path / MERGED, json.dumps({"strength": settings.strength}) + "\n")
+    write_atomically(folder.path / layout.MERGED, json.dumps({"strength": settings.strength}) + "\n")
     counts = {"examples": len(examples), "over_length": longer, "steps": last["steps"]}
     trained = time.monotonic()
     folder.update(complete=True, counts=counts, seconds=trained - started)
@@ -183,7 +182,7 @@ def _fitting(
     with folder.errors() as errors:
         for example in longer:
             message = f"{example.length} tokens, limit {settings.max_length}"
-            errors.append(Failure(id=example.id, stage="train", kind="over_length", message=message))
+            errors.append(Failure(id=example.id, stage=layout.TRAIN, kind="over_length", message=message))
     if longer and not examples:
         raise TrainingError(
             f"none of the {len(longer)} examples fits into train.max_length={settings.max_length} tokens (the shortest has "
@@ -199,9 +198,9 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
         TrainingError: The run has no adapter or a damaged one, or ``out`` is taken.
         MissingExtraError: The training libraries are not installed.
     """
-    adapter = run / "train" / "adapter"
+    adapter = run / layout.TRAIN / layout.ADAPTER
     if not adapter.is_dir():
-        rounds = list(run.glob("train/round-*"))
+        rounds = list(run.glob(f"{layout.TRAIN}/round-*"))
         why = " (reinforcement keeps one a round, which build on each other)" if rounds else ""
         raise TrainingError(f"{run} has no train/adapter{why}: run `drp run` or `drp train` there first")
     if out.exists():
@@ -229,7 +228,7 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
 
 def _merged_again(recipe: Recipe, folder: StageFolder) -> str:
     """Bring the model of a trained adapter to the strength that the recipe wants; return what to say of it."""
-    wanted, merged, model = recipe.train.strength, folder.path / MERGED, folder.path / "model"
+    wanted, merged, model = recipe.train.strength, folder.path / layout.MERGED, folder.path / layout.MODEL
     stands = json.loads(merged.read_text())["strength"] if merged.exists() else 1.0
     if model.exists() and stands == wanted:
         return ""
@@ -247,9 +246,9 @@ def _of(examples: "Sequence[Example]", ids: Sequence[str]) -> "list[Example]":
 def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], progress: Progress) -> Path:
     """Reinforce the student on problems alone and return the folder of the model."""
     manifest = folder.manifest()
-    model_folder = folder.path / "model"
+    model_folder = folder.path / layout.MODEL
     if manifest and manifest.complete and model_folder.exists():
-        progress.begin("train", manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
+        progress.begin(layout.TRAIN, manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
         progress.end(f"already trained on {manifest.counts.get('problems', 0)} problems")
         return model_folder
     try:
@@ -272,7 +271,7 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
     done, steps = resumed_step(folder.path, recipe.rl), len(recipe.rl.limits) * recipe.rl.steps
     _forget_after(folder, done, RlStep)
     with writing(folder.path), folder.journal() as journal, Grader() as grader:
-        progress.begin("train", done, steps)
+        progress.begin(layout.TRAIN, done, steps)
 
         def listen(step: int, total: int, figures: dict[str, float]) -> None:
             _ = total
@@ -300,7 +299,7 @@ def _learnability_on_file(recipe: Recipe, folder: StageFolder, chosen: Sequence[
 
     The model is trained by then, and a figure about its training set is no reason to lose it.
     """
-    if (folder.path / "learnability.json").exists() or not chosen:
+    if (folder.path / layout.LEARNABILITY).exists() or not chosen:
         return ""
     others = [f for f in folder.failures() if f.id != "learnability"]
     try:
@@ -308,10 +307,10 @@ def _learnability_on_file(recipe: Recipe, folder: StageFolder, chosen: Sequence[
     except (DrpError, ImportError, RuntimeError, MemoryError, OSError, ValueError) as error:
         message = f"{type(error).__name__}: {str(error)[:300]}"
         others.append(
-            Failure(id="learnability", stage="train", kind="learnability", message=message, retry=True)
+            Failure(id="learnability", stage=layout.TRAIN, kind="learnability", message=message, retry=True)
         )
     write_atomically(folder.errors_path, "".join(f.model_dump_json() + "\n" for f in others))
-    if (folder.path / "learnability.json").exists():
+    if (folder.path / layout.LEARNABILITY).exists():
         return ""
     return (
         f"; learnability could not be measured ({others[-1].message.splitlines()[0][:120]}); the model is not "
@@ -340,4 +339,4 @@ def _measure_learnability(recipe: Recipe, folder: StageFolder, chosen: Sequence[
         own_tokens=tokens(own),
         pruned_tokens=tokens(pruned),
     )
-    write_atomically(folder.path / "learnability.json", result.model_dump_json(indent=1) + "\n")
+    write_atomically(folder.path / layout.LEARNABILITY, result.model_dump_json(indent=1) + "\n")

@@ -12,9 +12,10 @@ from drp.errors import TeacherError
 from drp.records import Completion, Failure, Keyed, Usage, content_id
 from drp.runs.fingerprints import defining
 from drp.runs.journal import Journal, read_records
+from drp.runs.schema import Versioned
 
 
-class StoredReply(Keyed):
+class StoredReply(Versioned, Keyed):
     """A reply under the identity of its request: model, messages, sampling, schema and seed."""
 
     completion: Completion
@@ -22,7 +23,7 @@ class StoredReply(Keyed):
     """Whether it was paid at the batch price."""
 
 
-class WastedReply(Keyed):
+class WastedReply(Versioned, Keyed):
     """A reply that was paid and is no completion, under the identity of its request, which may be asked again."""
 
     wasted: Wasted

@@ -1,7 +1,10 @@
 """Degenerate loops: text whose end repeats one block over and over."""
 
+WINDOW = 6000
+"""How many characters at the end of a text are looked at."""
 
-def loop_period(text: str, *, repeats: int = 4, min_span: int = 160, window: int = 6000) -> int | None:
+
+def loop_period(text: str, *, repeats: int = 4, min_span: int = 160, window: int = WINDOW) -> int | None:
     """Return the length in characters of the block that ``text`` ends on repeating, else ``None``.
 
     A loop is a block that fills at least ``repeats`` times its own length and ``min_span``

@@ -25,6 +25,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from drp.engines.transformers_engine import load_model, load_tokenizer, pick_device
 from drp.errors import TrainingError
+from drp.runs import layout
 from drp.runs.journal import write_atomically
 from drp.text.thinking import OPEN
 from drp.training.device import on_one_device
@@ -55,8 +56,8 @@ class Reinforcer(GRPOTrainer):
 def resumed_step(out: Path, settings: RlSettings) -> int:
     """Return after how many steps, over all rounds, an interrupted reinforcement under ``out`` goes on."""
     for number in range(len(settings.limits)):
-        if not (out / f"round-{number}" / "model").exists():
-            _, step = last_checkpoint(out / f"round-{number}", STATE)
+        if not (out / layout.training_part("round", number) / layout.MODEL).exists():
+            _, step = last_checkpoint(out / layout.training_part("round", number), STATE)
             return number * settings.steps + step
     return len(settings.limits) * settings.steps
 
@@ -95,9 +96,9 @@ def reinforce(
     practice.opened = tasks[0].prompt.rstrip().endswith(OPEN)
     path, last = model_path, ""
     for number, limit in enumerate(settings.limits):
-        last = str(out / f"round-{number}")
+        last = str(out / layout.training_part("round", number))
         counts = Path(last) / "counts.json"
-        if (Path(last) / "model").exists():
+        if (Path(last) / layout.MODEL).exists():
             practice.calls, practice.sampled = json.loads(counts.read_text())
         else:
             practice.limit = limit
@@ -112,9 +113,9 @@ def reinforce(
 
             watch = Watch(practice, aside, settings, tell)
             _round(path, rest, settings, lora, Path(last), practice, watch, tokenizer, device, dtype)
-        path = str(Path(last) / "model")
-    shutil.copytree(Path(last) / "model", out / "model.tmp", dirs_exist_ok=True)
-    (out / "model.tmp").rename(out / "model")
+        path = str(Path(last) / layout.MODEL)
+    shutil.copytree(Path(last) / layout.MODEL, out / f"{layout.MODEL}.tmp", dirs_exist_ok=True)
+    (out / f"{layout.MODEL}.tmp").rename(out / layout.MODEL)
     return practice.sampled
 
 
@@ -135,7 +136,7 @@ def _round(
     adapter = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    config = _config(settings, lora, out / "checkpoints", practice.limit, model.device)
+    config = _config(settings, lora, out / layout.CHECKPOINTS, practice.limit, model.device)
     trainer = Reinforcer(
         model=model,
         reward_funcs=practice.reward,
@@ -158,9 +159,9 @@ def _round(
         save_student(tuned, tokenizer, path, out, "reinforced (GRPO) on problems, with a limit on length")
     else:
         tuned.load_state_dict(watch.weights)
-        save_model(tuned.to(stored_dtype(path)), tokenizer, out / "model.tmp")
-        (out / "model.tmp").rename(out / "model")
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        save_model(tuned.to(stored_dtype(path)), tokenizer, out / f"{layout.MODEL}.tmp")
+        (out / f"{layout.MODEL}.tmp").rename(out / layout.MODEL)
+    shutil.rmtree(out / layout.CHECKPOINTS, ignore_errors=True)
     practice.decoder = None
 
 

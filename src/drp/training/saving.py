@@ -18,6 +18,7 @@ from transformers.utils import logging
 from drp.engines.identity import resolve_model
 from drp.engines.transformers_engine import load_tokenizer
 from drp.errors import TrainingError
+from drp.runs import layout
 from drp.training.guard import demand_finite
 
 
@@ -38,9 +39,9 @@ def save_student(
         TrainingError: A weight of either is not a finite number.
     """
     demand_finite(tuned, "the adapter")
-    for name in ("adapter", "model"):
+    for name in (layout.ADAPTER, layout.MODEL):
         shutil.rmtree(out / f"{name}.tmp", ignore_errors=True)
-    adapter = out / "adapter.tmp"
+    adapter = out / f"{layout.ADAPTER}.tmp"
     tuned.save_pretrained(adapter)
     tokenizer.save_pretrained(adapter)
     config = json.loads((adapter / "adapter_config.json").read_text())
@@ -51,11 +52,11 @@ def save_student(
     (adapter / "README.md").write_text(_card(model_path, how, config["r"], config["lora_alpha"]))
     _usual_permissions(adapter)
     try:
-        merge(model_path, adapter, strength, tokenizer, out / "model.tmp")
+        merge(model_path, adapter, strength, tokenizer, out / f"{layout.MODEL}.tmp")
     except TrainingError:
         shutil.rmtree(adapter)
         raise
-    for name in ("adapter", "model"):
+    for name in (layout.ADAPTER, layout.MODEL):
         shutil.rmtree(out / name, ignore_errors=True)
         (out / f"{name}.tmp").rename(out / name)
 
@@ -98,7 +99,7 @@ def _card(model_path: str, how: str, rank: int, alpha: int) -> str:
         f"A LoRA adapter (rank {rank}, alpha {alpha}) for **{name}**, trained with DRP (Distilled Reasoning Pruning, "
         f"arXiv 2505.13975): {how}.{folder}\n\nLoad it with `peft.PeftModel.from_pretrained`, or merge it at any "
         "strength with `drp merge`. What it was trained on and how it was evaluated is in the run folder it came "
-        "from: `recipe.json`, `report/`.\n"
+        f"from: `{layout.RECIPE}`, `{layout.REPORT}/`.\n"
     )
 
 

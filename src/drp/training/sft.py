@@ -18,6 +18,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from drp.engines.transformers_engine import load_tokenizer, pick_device
 from drp.errors import TrainingError
+from drp.runs import layout
 from drp.training.device import on_one_device
 from drp.training.examples import Example
 from drp.training.guard import Guard
@@ -139,7 +140,7 @@ def _checkpointing(wanted: bool) -> dict[str, Any]:
 
 def last_checkpoint(out: Path, written_last: str = "trainer_state.json") -> tuple[Path | None, int]:
     """Return the newest whole checkpoint of an interrupted training under ``out``, and its step (0: there is none)."""
-    states = (out / "checkpoints").glob(f"checkpoint-*/{written_last}")
+    states = (out / layout.CHECKPOINTS).glob(f"checkpoint-*/{written_last}")
     found = {int(state.parent.name.rpartition("-")[2]): state.parent for state in states}
     return (found[max(found)], max(found)) if found else (None, 0)
 
@@ -182,7 +183,7 @@ def fine_tune(
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, kind))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    work = out / "checkpoints"
+    work = out / layout.CHECKPOINTS
     torch.manual_seed(settings.seed)
     lora = LoraConfig(
         r=settings.rank,

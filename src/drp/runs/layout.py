@@ -1,0 +1,67 @@
+"""Where everything lies in a run folder: the name of every stage and file, once.
+
+RUN/recipe.json                  the resolved recipe
+RUN/teacher_replies.jsonl …      what a teacher was paid for, kept over all settings
+RUN/generate/ prune/ train/      one folder a stage: manifest.json, records.jsonl, errors.jsonl, wanted.txt
+RUN/explore/NAME/                what a method draws beyond the student's own traces
+RUN/evaluate/base/ distilled/    the completions of both models
+RUN/superseded/                  stage folders made with other settings
+RUN/report/                      pages and figures; never read by a stage
+"""
+
+GENERATE, EXPLORE, PRUNE, TRAIN, EVALUATE, REPORT = (
+    "generate", "explore", "prune", "train", "evaluate", "report",
+)  # fmt: skip
+"""What commands and methods call the stages."""
+BASE, DISTILLED = "base", "distilled"
+"""The models that are evaluated: the student before and after."""
+
+
+def evaluation(which: str) -> str:
+    """Return the stage folder of the ``base`` or the ``distilled`` model's completions."""
+    return f"{EVALUATE}/{which}"
+
+
+def exploration(name: str) -> str:
+    """Return the stage folder of what a method drew under a name of its own."""
+    return f"{EXPLORE}/{name}"
+
+
+EVALUATE_BASE, EVALUATE_DISTILLED = evaluation(BASE), evaluation(DISTILLED)
+STAGES = (GENERATE, PRUNE, TRAIN, EVALUATE_BASE, EVALUATE_DISTILLED)
+"""The stage folders that a report is about, in their order."""
+
+# Of the run.
+LOCK = ".lock"
+RECIPE = "recipe.json"
+REPLIES = "teacher_replies.jsonl"
+BATCHES = "teacher_batches.jsonl"
+SUPERSEDED = "superseded"
+
+# Of every stage.
+MANIFEST = "manifest.json"
+RECORDS = "records.jsonl"
+ERRORS = "errors.jsonl"
+WANTED = "wanted.txt"
+
+# Of prune.
+SPEND = "spend.json"
+
+# Of train, and of explore where it makes a model.
+ADAPTER = "adapter"
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+LEARNABILITY = "learnability.json"
+MERGED = "merged.json"
+"""At which strength the model beside it was merged."""
+
+
+def training_part(kind: str, number: int) -> str:
+    """Return the folder of one of several trainings in a row: a ``phase`` or a ``round``."""
+    return f"{kind}-{number}"
+
+
+# Of the report.
+SUMMARY = "summary.json"
+REPORT_MARKDOWN = "report.md"
+REPORT_HTML = "report.html"
