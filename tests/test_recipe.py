@@ -229,3 +229,16 @@ def test_protocols_fill_what_a_recipe_leaves_out() -> None:
     )
     with pytest.raises(RecipeError, match="protocol"):
         load_recipe(None, ["evaluate.protocol=papr"])
+
+
+def test_settings_that_came_later_leave_earlier_runs_as_they_are() -> None:
+    """A new field with a default would set every record on file aside as made with other settings."""
+    recipe = Recipe()
+    assert set(defining(recipe.generate.sampling)) == {"temperature", "top_p", "max_new_tokens"}
+    assert set(defining(recipe.prompt)) == {"system", "template"}
+    assert set(defining(recipe.evaluate)) == {"engine", "sampling", "seed"}
+    changed = load_recipe(
+        None, ["generate.sampling.top_k=20", "prompt.template_arguments={enable_thinking: false}"]
+    )
+    assert defining(changed.generate.sampling)["top_k"] == 20
+    assert defining(changed.prompt)["template_arguments"] == {"enable_thinking": False}

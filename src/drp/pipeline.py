@@ -246,7 +246,9 @@ class Pipeline(OnFile):
         student, settings = self.recipe.student, self.recipe.generate
         if settings.engine == "transformers":
             return local_engine(student, student.model, settings.batch_size)
-        return served_engine(student, settings.endpoint, settings.endpoint.model or student.model, self.say)
+        return served_engine(
+            student, self.recipe.prompt, settings.endpoint, settings.endpoint.model or student.model, self.say
+        )
 
     def _evaluator(self, model: str, served_as: str | None) -> Callable[[], Engine]:
         """Return what makes the engine that evaluates a model, a folder or hub id, served under a name or not."""
@@ -260,7 +262,7 @@ class Pipeline(OnFile):
                 "--lora-modules NAME=RUN/train/adapter) and run the same command with evaluate.trained_model=NAME, or set "
                 "evaluate.engine=transformers"
             )
-        return lambda: served_engine(student, settings.endpoint, served_as, self.say)
+        return lambda: served_engine(student, self.recipe.prompt, settings.endpoint, served_as, self.say)
 
 
 def _try_refused(folder: StageFolder, recipe: Recipe) -> None:

@@ -209,7 +209,9 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
         return
     try:
         render_prompt(
-            load_tokenizer(path), [m.model_dump() for m in prompt_messages(recipe.prompt, "1 + 1 = ?")]
+            load_tokenizer(path),
+            [m.model_dump() for m in prompt_messages(recipe.prompt, "1 + 1 = ?")],
+            recipe.prompt.template_arguments,
         )
     except DrpError as error:
         yield _problem("student", str(error))

@@ -14,7 +14,7 @@ from drp.engines.base import Message, Request, Sampling
 from drp.engines.encoding import MARK, encode, prefills_thinking, render_prompt, shield
 from drp.engines.transformers_engine import TransformersEngine
 from drp.records import Completion
-from drp.training.examples import build_example, render_response
+from drp.training.examples import build_example, look, render_response
 
 QUESTION = "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?"
 SPELT = (
@@ -136,3 +136,44 @@ def test_a_template_says_whether_it_opens_the_thinking(student_path: str, tmp_pa
     (other / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     assert prefills_thinking(str(other)) is False
     assert prefills_thinking(str(tmp_path / "absent")) is None
+
+
+def test_template_arguments_reach_the_template_wherever_it_is_rendered(
+    student_path: str, tmp_path: Path
+) -> None:
+    """Qwen3 thinks or not by an argument of its template, which there was no way to give."""
+    other = tmp_path / "hybrid"
+    shutil.copytree(student_path, other)
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text() + "{% if enable_thinking is false %}\n</think>\n\n{% endif %}")
+    engine = TransformersEngine(str(other), device="cpu", batch_size=2)
+    assert prefills_thinking(str(other)) is True
+    assert prefills_thinking(str(other), {"enable_thinking": False}) is False
+    ids = [
+        build_example(engine.tokenizer, "e", ask(), "t", "a", arguments).prompt_length
+        for arguments in (None, {"enable_thinking": True}, {"enable_thinking": False}, {"unknown": 1})
+    ]
+    assert ids[0] == ids[1] == ids[3] < ids[2]
+
+    async def draw(arguments: dict[str, Any]) -> Completion:
+        request = Request(
+            id="r", messages=(Message(role="user", content=QUESTION),), seed=1, template_arguments=arguments,
+            sampling=Sampling(temperature=0, max_new_tokens=60),
+        )  # fmt: skip
+        (reply,) = [r async for r in engine.complete([[request]])]
+        assert isinstance(reply.outcome, Completion)
+        return reply.outcome
+
+    thinking, not_thinking = asyncio.run(draw({})), asyncio.run(draw({"enable_thinking": False}))
+    assert thinking.usage.prompt_tokens < not_thinking.usage.prompt_tokens
+
+
+def test_an_example_can_be_looked_at_token_by_token(tokenizer: Any) -> None:
+    example = build_example(tokenizer, "trace-1", ask("Ana has 2 cards."), "2 cards.", "\\boxed{2}")
+    said = look(tokenizer, example)
+    assert f"trace-1: {len(example.input_ids)} tokens" in said and "stop token '<|im_end|>'" in said
+    rows = said.partition("text =====\n")[2].splitlines()
+    assert len(rows) == len(example.input_ids)
+    assert [row.split()[2] for row in rows] == ["-"] * example.prompt_length + ["loss"] * (
+        len(rows) - example.prompt_length
+    )

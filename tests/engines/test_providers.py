@@ -166,6 +166,11 @@ def test_a_local_server_is_told_everything(monkeypatch: pytest.MonkeyPatch) -> N
     assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (20, 0.1, 1.2)
     with pytest.raises(EngineError, match="takes no min_p or repetition_penalty or top_k"):
         engine_for("gpt-4o", monkeypatch).body(drawn)
+    hybrid = request(template_arguments={"enable_thinking": False})
+    body = engine_for("m", monkeypatch, base_url="http://127.0.0.1:1/v1").body(hybrid)
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    with pytest.raises(EngineError, match=r"takes no prompt\.template_arguments"):
+        engine_for("gpt-4o", monkeypatch).body(hybrid)
 
 
 def test_keys_of_providers_stay_with_them(monkeypatch: pytest.MonkeyPatch) -> None:

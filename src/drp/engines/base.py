@@ -42,6 +42,8 @@ class Request(Record):
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int = Field(ge=0, lt=2**63)
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
+    """What the model's chat template is given besides the messages."""
     reply_schema: dict[str, Any] | None = None
     """JSON schema the reply must follow, where the endpoint can promise that."""
 

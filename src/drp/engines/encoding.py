@@ -7,7 +7,7 @@ recognised there. A text without control tokens has no marks and gives the ids t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -52,17 +52,23 @@ def shield(tokenizer: Any, text: str, *, tags: bool = True) -> str:
     return starts.sub(rf"\1{MARK}", text) if starts else text
 
 
-def render_prompt(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+def render_prompt(
+    tokenizer: Any, messages: Sequence[dict[str, str]], arguments: Mapping[str, Any] | None = None
+) -> str:
     """Return the text of a prompt, its messages shielded, up to where the student starts to write.
 
-    Tags of thinking in a message stay: an instruction may well speak of them, and they end no turn.
+    ``arguments`` go to the template, such as ``enable_thinking``; one that it does not know changes nothing. Tags of thinking in a message stay: an instruction may well speak of them, and they end no turn.
 
     Raises:
         EngineError: The template refuses the messages, as Gemma's does a system prompt.
     """
     shielded = [{**m, "content": shield(tokenizer, m["content"], tags=False)} for m in messages]
     try:
-        return str(tokenizer.apply_chat_template(shielded, add_generation_prompt=True, tokenize=False))
+        return str(
+            tokenizer.apply_chat_template(
+                shielded, add_generation_prompt=True, tokenize=False, **dict(arguments or {})
+            )
+        )
     except (TemplateError, ValueError, TypeError) as error:
         system = any(message["role"] == "system" for message in messages)
         hint = "; if it takes no system prompt, set prompt.system=null" if system else ""
@@ -77,12 +83,12 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return [i for piece in pieces for i in tokenizer(piece, add_special_tokens=False)["input_ids"]]
 
 
-def prefills_thinking(path: str) -> bool | None:
+def prefills_thinking(path: str, arguments: Mapping[str, Any] | None = None) -> bool | None:
     """Return whether a student's template ends the prompt in the opening tag, or ``None`` where it cannot be read here."""
     try:
         from drp.engines.transformers_engine import load_tokenizer
 
-        text = render_prompt(load_tokenizer(path), [{"role": "user", "content": "1 + 1 = ?"}])
+        text = render_prompt(load_tokenizer(path), [{"role": "user", "content": "1 + 1 = ?"}], arguments)
     except (ImportError, EngineError):
         return None
     return text.rstrip().endswith(OPEN)

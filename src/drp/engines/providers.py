@@ -141,6 +141,12 @@ def request_body(
     if sampling.top_p < 1 or provider.explicit:
         body["top_p"] = sampling.top_p
     body |= _filters(provider, sampling)
+    if request.template_arguments:
+        if not provider.explicit:
+            raise EngineError(
+                "this provider takes no prompt.template_arguments; only a local server renders the template"
+            )
+        body["chat_template_kwargs"] = request.template_arguments
     if provider.seed:
         body["seed"] = request.seed % 2**31
     if request.reply_schema is not None:

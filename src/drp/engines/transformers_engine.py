@@ -143,7 +143,8 @@ class TransformersEngine:
         return model_identity(self.path)
 
     def _render(self, request: Request) -> tuple[list[int], bool]:
-        text = render_prompt(self.tokenizer, [m.model_dump() for m in request.messages])
+        messages = [m.model_dump() for m in request.messages]
+        text = render_prompt(self.tokenizer, messages, request.template_arguments)
         return encode(self.tokenizer, text), text.rstrip().endswith(OPEN)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:

@@ -34,6 +34,10 @@ class PromptSettings(Record):
     """System message; R1 students want none."""
     template: str = "{question}"
     """User message; `{question}` stands for the question."""
+    template_arguments: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, json_schema_extra=UNLESS_SET
+    )
+    """Arguments of the student's chat template, such as `enable_thinking: true` (Qwen3)."""
 
     @field_validator("template")
     @classmethod

@@ -16,7 +16,7 @@ def defining(settings: BaseModel) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, info in type(settings).model_fields.items():
         value, mark = getattr(settings, name), info.json_schema_extra
-        if mark == EXECUTION or (mark == UNLESS_SET and value == info.default):
+        if mark == EXECUTION or (mark == UNLESS_SET and value == info.get_default(call_default_factory=True)):
             continue
         found[name] = defining(value) if isinstance(value, BaseModel) else _plain(value)
     return found

@@ -52,6 +52,8 @@ ADAPTER = "adapter"
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
 LEARNABILITY = "learnability.json"
+FIRST_EXAMPLE = "first_example.txt"
+"""The first training example as text and token by token, with what carries loss; written before training begins."""
 MERGED = "merged.json"
 """At which strength the model beside it was merged."""
 

@@ -45,6 +45,7 @@ async def sample_traces(
     requests: list[Request] = []
     origin: dict[str, tuple[Problem, int]] = {}
     for problem in problems:
+        asked = prompt_of(problem) if prompt_of else prompt
         for sample in range(samples):
             identity = trace_id(problem, sample)
             if identity in origin:
@@ -53,8 +54,9 @@ async def sample_traces(
             requests.append(
                 Request(
                     id=identity,
-                    messages=prompt_messages(prompt_of(problem) if prompt_of else prompt, problem.question),
+                    messages=prompt_messages(asked, problem.question),
                     sampling=sampling,
+                    template_arguments=asked.template_arguments,
                     seed=request_seed(seed, identity),
                 )
             )

@@ -38,7 +38,8 @@ class StudentScorer:
         from drp.training.learnability import summed_nll
 
         messages = [m.model_dump() for m in prompt_messages(self.prompt, question)]
-        examples = [build_example(self._tokenizer, "", messages, t, a) for t, a in responses]
+        arguments = self.prompt.template_arguments
+        examples = [build_example(self._tokenizer, "", messages, t, a, arguments) for t, a in responses]
         async with self._one_at_a_time:
             found = await asyncio.to_thread(summed_nll, self._model, examples)
         return [total / max(1, tokens) for total, tokens in found]

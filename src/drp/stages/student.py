@@ -6,7 +6,7 @@ from drp.engines.base import Engine
 from drp.engines.encoding import prefills_thinking
 from drp.engines.identity import resolve_model
 from drp.errors import MissingExtraError
-from drp.recipe import StudentEndpointSettings, StudentSettings
+from drp.recipe import PromptSettings, StudentEndpointSettings, StudentSettings
 from drp.stages.teacher import Say, open_endpoint
 
 
@@ -30,11 +30,13 @@ def local_engine(student: StudentSettings, model: str, batch_size: int) -> Engin
     )
 
 
-def served_engine(student: StudentSettings, endpoint: StudentEndpointSettings, name: str, say: Say) -> Engine:
+def served_engine(
+    student: StudentSettings, prompt: PromptSettings, endpoint: StudentEndpointSettings, name: str, say: Say
+) -> Engine:
     """Return an engine for an endpoint that serves the student, or a model trained from it, as ``name``."""
     prefilled = endpoint.prefilled
     if prefilled is None:
-        prefilled = prefills_thinking(resolve_model(student.model))
+        prefilled = prefills_thinking(resolve_model(student.model), prompt.template_arguments)
     if prefilled is None:
         say(
             f"note: the chat template of {student.model} cannot be read here, so replies without tags are taken for "

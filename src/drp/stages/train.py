@@ -85,6 +85,7 @@ def _examples(
             [m.model_dump() for m in prompt_messages(recipe.prompt, target.question)],
             target.own_thinking if original else target.thinking,
             target.own_answer if original else target.answer,
+            recipe.prompt.template_arguments,
         )
         for target in chosen
     ]
@@ -113,6 +114,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         return model_folder
     try:
         from drp.engines.transformers_engine import load_tokenizer
+        from drp.training.examples import look
         from drp.training.sft import fine_tune, last_checkpoint
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
@@ -122,6 +124,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     tokenizer = load_tokenizer(path)
     settings = recipe.train
     examples, longer = _fitting(recipe, folder, tokenizer, chosen)
+    write_atomically(folder.path / layout.FIRST_EXAMPLE, look(tokenizer, examples[0]) if examples else "")
     phases = [[t.id for t in chosen if t.phase == phase] for phase in sorted({t.phase for t in chosen})]
     if len(phases) > 1:  # an interrupted training of several phases goes on after its last whole phase
         resumed = -1
@@ -158,6 +161,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     folder.update(complete=True, counts=counts, seconds=trained - started)
     note = f"{len(examples)} examples, {last['steps']} steps, {trained - started:.0f} s"
     note += f"; {longer} over {settings.max_length} tokens left out" if longer else ""
+    note += f"; the first example, token by token: {folder.path / layout.FIRST_EXAMPLE}"
     said = _learnability_on_file(recipe, folder, chosen)
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - trained)
     progress.end(note + said)
@@ -263,7 +267,11 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
     tokenizer = load_tokenizer(path)
     tasks = [
         Task(
-            render_prompt(tokenizer, [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)]),
+            render_prompt(
+                tokenizer,
+                [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)],
+                recipe.prompt.template_arguments,
+            ),
             p.gold,
         )
         for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))

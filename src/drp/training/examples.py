@@ -6,7 +6,7 @@ opening tag if it has one, and the response is appended as text. The tags around
 the only control tokens of a response: any that a trace spells out is encoded letter by letter, as text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +44,14 @@ def render_response(prompt: str, thinking: str, answer: str) -> str:
 
 
 def build_example(
-    tokenizer: Any, id_: str, messages: Sequence[dict[str, str]], thinking: str, answer: str
+    tokenizer: Any,
+    id_: str,
+    messages: Sequence[dict[str, str]],
+    thinking: str,
+    answer: str,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Example:
-    """Tokenise one example.
+    """Tokenise one example; ``arguments`` are those of the chat template.
 
     Prompt and response are tokenised apart, so that the ids of the prompt are exactly those seen at
     generation, and the stop token is appended as an id.
@@ -58,10 +63,28 @@ def build_example(
     stop = tokenizer.eos_token_id
     if stop is None:
         raise TrainingError("the student's tokenizer has no eos_token; set one in its tokenizer_config.json")
-    prompt = render_prompt(tokenizer, messages)
+    prompt = render_prompt(tokenizer, messages, arguments)
     prompt_ids = encode(tokenizer, prompt)
     response = render_response(prompt, shield(tokenizer, thinking), shield(tokenizer, answer))
     return Example(id_, [*prompt_ids, *encode(tokenizer, response), stop], len(prompt_ids))
+
+
+def look(tokenizer: Any, example: Example) -> str:
+    """Return one example as a person can check it: what carries loss, as text and token by token.
+
+    Every later error of a template, a doubled tag or a missing stop token shows here first.
+    """
+    prompt, response = example.input_ids[: example.prompt_length], example.input_ids[example.prompt_length :]
+    stop = tokenizer.decode(response[-1:])
+    tokens = "\n".join(
+        f"{n:>6}  {i:>7}  {'loss' if n >= len(prompt) else '-':<4}  {tokenizer.decode([i])!r}"
+        for n, i in enumerate(example.input_ids)
+    )
+    return (
+        f"{example.id}: {len(example.input_ids)} tokens, {len(response)} of them with loss, the last of which is the stop "
+        f"token {stop!r}\n\n===== prompt, without loss =====\n{tokenizer.decode(prompt)}\n===== response, with loss =====\n"
+        f"{tokenizer.decode(response)}\n===== tokens: position, id, loss, text =====\n{tokens}\n"
+    )
 
 
 def within_limit(examples: Sequence[Example], max_length: int) -> tuple[list[Example], list[Example]]:
