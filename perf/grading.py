@@ -16,8 +16,8 @@ from typing import Any
 from rich.console import Console
 
 from drp.benchmarks.files import read_problems
-from drp.cli.tables import print_table
 from drp.grading.grader import Grader
+from drp.report.terminal import print_table
 from drp.report.text import Table
 from drp.text.answers import final_answer
 

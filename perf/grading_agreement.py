@@ -20,9 +20,9 @@ from typing import Any
 from rich.console import Console
 
 from drp.benchmarks.files import read_problems
-from drp.cli.tables import print_table
 from drp.grading.forms import same_spelling
 from drp.grading.grader import Grader
+from drp.report.terminal import print_table
 from drp.report.text import Table
 
 _FRACTION = re.compile(r"(-?)\\d?frac\{(-?\d+)\}\{(\d+)\}")

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from drp.cli.tables import print_table
 from drp.grading.grader import Grader
+from drp.report.terminal import print_table
 from drp.report.text import Table
 
 HONEST = [

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from drp.cli.tables import print_table
 from drp.evaluation.statistics import mean_interval
 from drp.grading.grader import Grader
 from drp.pipeline import prune_file
@@ -24,26 +23,12 @@ from drp.pruning.checks import states
 from drp.recipe import load_recipe
 from drp.records import EditScript, PrunedTrace, Trace
 from drp.report.summary import summarise_prune
+from drp.report.terminal import print_table
 from drp.report.text import Table, percent
 from drp.runs.folder import RunFolder
+from drp.runs.stage import NoProgress
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
-
-
-class Quiet:
-    """Progress that nobody watches."""
-
-    def begin(self, stage: str, done: int, wanted: int) -> None:
-        """Say nothing."""
-
-    def advance(self, items: int, tokens: int = 0) -> None:
-        """Say nothing."""
-
-    def remark(self, text: str) -> None:
-        """Say nothing."""
-
-    def end(self, note: str) -> None:
-        """Say nothing."""
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -56,7 +41,7 @@ def prune_one(path: Path, out: Path, tokenizer: str) -> dict[str, Any]:
     """Prune one file and return its figures; refuses to report on anything that was lost."""
     with RunFolder(out / path.stem) as run:
         pruned, traces = prune_file(
-            path, run, load_recipe(None, [f"prune.tokenizer={tokenizer}"]), Quiet(), None
+            path, run, load_recipe(None, [f"prune.tokenizer={tokenizer}"]), NoProgress(), None
         )
         folder = run.stage("prune")
         summary = summarise_prune(folder)

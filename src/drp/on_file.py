@@ -1,6 +1,6 @@
 """What a run folder holds for a recipe, whether it still stands, and what each stage rests on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,11 +14,11 @@ from drp.recipe import Recipe, defining, defining_pruning
 from drp.records import Problem, PrunedTrace, Trace
 from drp.runs.folder import RunFolder, Settings, StageFolder
 from drp.runs.journal import write_atomically
+from drp.runs.stage import Say
 from drp.stages.sampling import trace_id
 from drp.teachers import VERSION as TEACHERS_VERSION
 from drp.text import UNITS_VERSION
 
-Say = Callable[[str], None]
 RECIPE = "recipe.json"
 """The resolved recipe in a run folder."""
 

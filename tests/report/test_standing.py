@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from drp.cli.tables import evaluated_at
 from drp.errors import RunFolderError
 from drp.records import Failure
+from drp.report.pairing import evaluated_at
 from drp.report.summary import summarise, summarise_prune
 from drp.report.text import costs
 from drp.report.write import report_markdown, write_report

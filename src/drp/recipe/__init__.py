@@ -1,6 +1,6 @@
 """The recipe: one strict description of a run, its settings and how it is read."""
 
-from drp.recipe.loading import load_recipe
+from drp.recipe.loading import RecipeSource, load_recipe
 from drp.recipe.settings import (
     PROTOCOLS,
     EndpointSettings,
@@ -18,6 +18,7 @@ __all__ = [
     "PromptSettings",
     "PruneSettings",
     "Recipe",
+    "RecipeSource",
     "StudentSettings",
     "defining",
     "defining_pruning",

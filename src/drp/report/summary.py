@@ -80,6 +80,8 @@ class RunSummary(Record):
     decided_by: dict[str, dict[str, int]] = Field(default_factory=dict)
     """By stage, the versions of what decides about its records: units, checks, teachers, grader."""
     protocol: dict[str, object] = Field(default_factory=dict)
+    page: Path | None = Field(default=None, exclude=True)
+    """The HTML page with these figures, where one was written; not on file, since run folders are moved."""
 
 
 def summarise_prune(folder: StageFolder) -> PruneSummary | None:

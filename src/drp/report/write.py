@@ -30,6 +30,13 @@ def write_report(run: Path, name: str) -> Path:
     return folder / "report.html"
 
 
+def read_summary(run: Path) -> RunSummary:
+    """Return the figures of a report that :func:`write_report` has written, with its page."""
+    folder = run / "report"
+    figures = RunSummary.model_validate_json((folder / "summary.json").read_bytes())
+    return figures.model_copy(update={"page": folder / "report.html"})
+
+
 def protocol_line(summary: RunSummary) -> str:
     """Return the evaluation protocol, and the versions of what decided, so that no figure stands without them."""
     runs = max((tier.base.runs for tier in summary.tiers), default=1)

@@ -1,6 +1,6 @@
 """Opening the teacher a recipe names, with its endpoint, its replies on file and its budget."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drp.engines.budget import Budget
 from drp.engines.providers import PRESETS
 from drp.recipe import EndpointSettings, PruneSettings
+from drp.runs.stage import Say, silent
 from drp.teachers.base import Teacher
 from drp.teachers.direct import DirectTeacher, WholeTeacher
 from drp.teachers.edit_script import EditScriptTeacher
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from drp.engines.openai_engine import OpenAIEngine
 
 REPLIES, BATCHES = "teacher_replies.jsonl", "teacher_batches.jsonl"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
 def open_endpoint(
     model: str,
     endpoint: EndpointSettings,
-    say: Say = lambda _: None,
+    say: Say = silent,
     *,
     thinks: bool = False,
     prefilled: bool = False,
