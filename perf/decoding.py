@@ -24,8 +24,8 @@ from drp.engines.decoding import decode
 from drp.engines.identity import resolve_model
 from drp.engines.slots import SlotDecoder
 from drp.evaluation.statistics import mean_interval
-from drp.report.terminal import print_table
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.text.answers import boxed
 
 LIMIT = 1200

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from drp.benchmarks.files import read_problems
 from drp.grading.grader import Grader
-from drp.report.terminal import print_table
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.text.answers import final_answer
 
 STYLES = (

@@ -32,8 +32,8 @@ from drp.engines.openai_engine import OpenAIEngine
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace
-from drp.report.terminal import print_table
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.runs.folder import RunFolder
 from drp.runs.stage import NoProgress
 from drp.stages.judge import Judge

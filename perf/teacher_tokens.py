@@ -26,8 +26,8 @@ from drp.pruning.alignment import Step
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify
 from drp.records import Edit, EditScript, Trace, Usage
-from drp.report.terminal import print_table
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.stages.estimate import CHARS_PER_TOKEN
 from drp.teachers.edit_script import EditScriptTeacher
 from drp.teachers.json_protocol import render_json

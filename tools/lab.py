@@ -23,7 +23,7 @@ import numpy as np
 
 import lab_report
 from drp.records import Trace
-from drp.report.summary import by_benchmark, summarise_tier, tier_order
+from drp.reporting.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs.folder import StageFolder
 from drp.stages.train import RlStep
 from lab_grid import SMALL, Row, grid, only

@@ -22,9 +22,9 @@ from drp.pipeline import prune_file
 from drp.pruning.checks import states
 from drp.recipe import load_recipe
 from drp.records import EditScript, PrunedTrace, Trace
-from drp.report.summary import summarise_prune
-from drp.report.terminal import print_table
-from drp.report.text import Table, percent
+from drp.reporting.summary import summarise_prune
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table, percent
 from drp.runs.folder import RunFolder
 from drp.runs.stage import NoProgress
 from drp.teachers.rules import RulesTeacher

@@ -23,8 +23,8 @@ from drp.runs.stage import NoProgress, Progress, Say, silent
 if TYPE_CHECKING:
     from drp.evaluation.graded import Graded
     from drp.records import PrunedTrace, Trace
-    from drp.report.pairing import ComparedRuns
-    from drp.report.summary import RunSummary
+    from drp.reporting.pairing import ComparedRuns
+    from drp.reporting.summary import RunSummary
     from drp.stages.estimate import Estimate
 
 
@@ -65,7 +65,7 @@ def run(
         >>> summary.page
         PosixPath('runs/try/report/report.html')
     """
-    from drp.report.write import read_summary
+    from drp.reporting.write import read_summary
 
     with running(recipe, overrides, out, limit, partial, progress or NoProgress(), say) as pipeline:
         pipeline.run()
@@ -237,7 +237,7 @@ def evaluate(
         >>> tier.base.problems, tier.comparison.problems
         (4, 4)
     """
-    from drp.report.write import read_summary
+    from drp.reporting.write import read_summary
 
     with running(recipe, overrides, out, limit, partial, progress or NoProgress(), say) as pipeline:
         pipeline.run("evaluate", "report")
@@ -258,7 +258,7 @@ def report(run: str | Path) -> RunSummary:
         >>> summary.page, summary.prune.traces
         (PosixPath('runs/try/report/report.html'), 4)
     """
-    from drp.report.write import read_summary, write_report
+    from drp.reporting.write import read_summary, write_report
 
     run = Path(run)
     if not any((run / stage).is_dir() for stage in ("generate", "prune", "train", "evaluate")):
@@ -350,7 +350,7 @@ def compare(
         >>> [run.tiers[0].comparison.accuracy_difference for run in found.runs], found.one_protocol
         ([0.0], True)
     """
-    from drp.report.pairing import compare_runs
+    from drp.reporting.pairing import compare_runs
 
     return compare_runs(_paths(runs), margin, tokenizer)
 

@@ -67,7 +67,7 @@ def prune_and_report(
         IncompleteError: Some are to be tried again, and ``partial`` is off; the report is written.
     """
     from drp.pipeline import prune_file
-    from drp.report.write import write_report
+    from drp.reporting.write import write_report
     from drp.runs.folder import RunFolder
 
     with RunFolder(out) as held:

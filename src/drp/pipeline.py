@@ -17,7 +17,7 @@ from drp.on_file import OnFile, in_process, pruning_settings, wanted_traces
 from drp.preflight import check_before, preflight, refuse
 from drp.recipe import Recipe, defining
 from drp.records import Problem, PrunedTrace, Target, Trace, content_id
-from drp.report.write import write_report
+from drp.reporting.write import write_report
 from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder, Settings, StageFolder, changed_keys
 from drp.runs.stage import Progress, Say, silent

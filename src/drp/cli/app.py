@@ -136,7 +136,7 @@ def _prune_file(traces: Path, recipe: str | None, changes: list[str], out: Path,
     from drp.cli.tables import print_pruning
     from drp.errors import IncompleteError
     from drp.recipe import load_recipe
-    from drp.report.write import read_summary
+    from drp.reporting.write import read_summary
 
     loaded = load_recipe(recipe, changes)
     owed: IncompleteError | None = None
@@ -176,7 +176,7 @@ def estimate(
     from drp import api
     from drp.cli.tables import cost_table
     from drp.recipe import load_recipe
-    from drp.report.terminal import print_table
+    from drp.reporting.terminal import print_table
 
     loaded = load_recipe(*named(recipe, overrides))
     with _terminal() as (_, say):

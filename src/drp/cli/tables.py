@@ -9,12 +9,12 @@ from rich.text import Text
 
 from drp.evaluation.graded import Graded
 from drp.recipe import PruneSettings
-from drp.report.comparison import compared, compared_figures, figures, tested
-from drp.report.pairing import ComparedRuns
-from drp.report.summary import RunSummary
-from drp.report.terminal import print_table
-from drp.report.text import Table, as_csv, before_after, latex, markdown, measured, pruning, training
-from drp.report.write import protocol_line
+from drp.reporting.comparison import compared, compared_figures, figures, tested
+from drp.reporting.pairing import ComparedRuns
+from drp.reporting.summary import RunSummary
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table, as_csv, before_after, latex, markdown, measured, pruning, training
+from drp.reporting.write import protocol_line
 from drp.stages.estimate import Estimate
 
 Format = Literal["table", "markdown", "csv", "latex"]

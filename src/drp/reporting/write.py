@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from drp.pruning.apply import apply_script
 from drp.records import PrunedTrace
-from drp.report import text
-from drp.report.histogram import histogram_html
-from drp.report.standing import evaluated, stage_of
-from drp.report.summary import RunSummary, by_benchmark, summarise, tier_order
+from drp.reporting import text
+from drp.reporting.histogram import histogram_html
+from drp.reporting.standing import evaluated, stage_of
+from drp.reporting.summary import RunSummary, by_benchmark, summarise, tier_order
 from drp.runs.journal import write_atomically
 from drp.text.units import split_units
 
@@ -101,7 +101,7 @@ def _shown_traces(run: Path) -> list[dict[str, Any]]:
 
 def _html(run: Path, summary: RunSummary) -> str:
     environment = Environment(
-        loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"])
+        loader=PackageLoader("drp.reporting"), autoescape=select_autoescape(["html", "jinja"])
     )
     before, after = (by_benchmark(evaluated(run, which)) for which in ("base", "distilled"))
     chart = histogram_html(before, after, sorted(before, key=tier_order))

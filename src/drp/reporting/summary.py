@@ -12,7 +12,7 @@ from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
-from drp.report.standing import STAGES, evaluated, notes, seconds_of, stage_of
+from drp.reporting.standing import STAGES, evaluated, notes, seconds_of, stage_of
 from drp.runs.folder import Manifest, StageFolder
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
-from drp.report.pairing import ComparedRuns
-from drp.report.summary import tier_order
-from drp.report.text import VERDICT, VERDICT_NOTE, Table, bracket, p_value, verdict
+from drp.reporting.pairing import ComparedRuns
+from drp.reporting.summary import tier_order
+from drp.reporting.text import VERDICT, VERDICT_NOTE, Table, bracket, p_value, verdict
 
 COMPARED_NOTE = (
     "Accuracy is Pass@1 over the runs of a problem. Differences are paired by problem, with intervals that also hold "

@@ -12,9 +12,9 @@ from drp.evaluation.verdicts import grade_traces, graded_again
 from drp.grading import VERSION
 from drp.grading.grader import Grader
 from drp.records import Record, Trace
-from drp.report.standing import evaluated, stage_of, superseded
-from drp.report.summary import TierSummary, by_benchmark, summarise_tier, tier_order
-from drp.report.write import protocol_of
+from drp.reporting.standing import evaluated, stage_of, superseded
+from drp.reporting.summary import TierSummary, by_benchmark, summarise_tier, tier_order
+from drp.reporting.write import protocol_of
 
 
 class ComparedRun(Record):

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from drp.report.text import Table
+from drp.reporting.text import Table
 
 
 def print_table(console: Console, table: Table) -> None:

@@ -10,11 +10,11 @@ from drp.cli.tables import print_report
 from drp.pipeline import prune_file
 from drp.recipe import load_recipe
 from drp.records import Failure
-from drp.report.summary import summarise, summarise_prune
-from drp.report.text import pruning
-from drp.report.write import read_summary, write_report
+from drp.reporting.summary import summarise, summarise_prune
+from drp.reporting.text import pruning
+from drp.reporting.write import read_summary, write_report
 from drp.runs.folder import RunFolder
-from tests.report.folders import Silent, command, completions, evaluate
+from tests.reporting.folders import Silent, command, completions, evaluate
 
 
 def texts(run: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
