@@ -19,13 +19,13 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drp.benchmarks.mini_world import load
-from drp.cli.tables import print_table
 from drp.engines.base import Sampling
 from drp.engines.decoding import decode
 from drp.engines.identity import resolve_model
 from drp.engines.slots import SlotDecoder
 from drp.evaluation.statistics import mean_interval
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.text.answers import boxed
 
 LIMIT = 1200

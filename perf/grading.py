@@ -16,9 +16,9 @@ from typing import Any
 from rich.console import Console
 
 from drp.benchmarks.files import read_problems
-from drp.cli.tables import print_table
 from drp.grading.grader import Grader
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.text.answers import final_answer
 
 STYLES = (

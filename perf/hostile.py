@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from drp.cli.tables import print_table
 from drp.grading.grader import Grader
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 
 HONEST = [
     ("\\boxed{(x+1)^2}", "x^2+2x+1"),

@@ -20,7 +20,6 @@ from types import FrameType
 
 from rich.console import Console
 
-from drp.cli.tables import print_table
 from drp.grading import forms
 from drp.grading.grader import Grader
 from drp.grading.units import dimensions
@@ -29,7 +28,8 @@ from drp.pruning.apply import apply_script
 from drp.pruning.checks import Candidate, CheckLimits, run_checks, states
 from drp.pruning.skills import CONFIRMATION, classify, is_filler, reflection_count
 from drp.records import Edit, EditScript
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.teachers.json_protocol import parse_json_reply
 from drp.teachers.line_protocol import harmless, parse_reply, render_units, unescape
 from drp.teachers.two_stage import parse_compression, parse_steps

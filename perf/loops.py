@@ -17,8 +17,8 @@ from typing import Any
 from rich.console import Console
 
 from drp.benchmarks.files import read_traces
-from drp.cli.tables import print_table
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.text.loops import loop_period
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from drp.cli.tables import print_table
 from drp.records import Trace, Usage
-from drp.report.text import Table
+from drp.reporting.text import Table
 from drp.runs import layout
 from drp.runs.folder import RunFolder
 
@@ -35,8 +35,8 @@ import resource, sys, time
 from pathlib import Path
 from drp.cli.tables import evaluated_at
 from drp.records import Trace
-from drp.report.summary import summarise
-from drp.report.write import write_report
+from drp.reporting.summary import summarise
+from drp.reporting.write import write_report
 from drp.runs import layout
 from drp.runs.journal import read_records
 run, began = Path(sys.argv[1]), time.monotonic()

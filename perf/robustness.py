@@ -45,11 +45,11 @@ LIMIT_S, STOP_S, KILL_S, PREPARES_S, LOOK_S = 5.0, 3.0, 10.0, 180.0, 0.25
 """Most seconds of a command, from Ctrl-C to its end, until it is killed for good, for what only prepares a case, and between looks at who waits."""
 FORK = multiprocessing.get_context("fork")
 GENERATES = (
-    "torch", "transformers", "drp.cli.app", "drp.cli.tables", "drp.pipeline", "drp.planning", "drp.engines.openai_engine",
+    "torch", "transformers", "drp.cli.app", "drp.cli.tables", "drp.api", "drp.pipeline", "drp.planning", "drp.engines.openai_engine",
     "drp.engines.transformers_engine",
 )  # fmt: skip
 HEAVY = (
-    "trl", "peft", "datasets", "accelerate", "plotly", "pyarrow.parquet", "drp.report.write", "drp.engines.batch_engine",
+    "trl", "peft", "datasets", "accelerate", "plotly", "pyarrow.parquet", "drp.reporting.write", "drp.engines.batch_engine",
     "drp.training.sft", "drp.training.saving", "drp.training.practice", "drp.training.rl",
 )  # fmt: skip
 """What commands import when they run; imported once, before the first fork."""

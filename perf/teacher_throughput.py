@@ -27,15 +27,16 @@ from aiohttp import web
 from rich.console import Console
 
 from drp.benchmarks.files import read_traces
-from drp.cli.tables import print_table
 from drp.engines.identity import resolve_model
 from drp.engines.openai_engine import OpenAIEngine
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Trace
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.runs import layout
 from drp.runs.folder import RunFolder
+from drp.runs.stage import NoProgress
 from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
 from drp.teachers.edit_script import EditScriptTeacher
@@ -44,22 +45,6 @@ from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesTeacher
 from drp.text.tokens import FileTokenCounter
 from drp.text.units import split_units
-
-
-class Quiet:
-    """Progress that nobody watches."""
-
-    def begin(self, stage: str, done: int, wanted: int) -> None:
-        """Say nothing."""
-
-    def advance(self, items: int, tokens: int = 0) -> None:
-        """Say nothing."""
-
-    def remark(self, text: str) -> None:
-        """Say nothing."""
-
-    def end(self, note: str) -> None:
-        """Say nothing."""
 
 
 def made_up(count: int, size: int) -> list[Trace]:
@@ -153,7 +138,7 @@ def ask_stage(url: str, traces: list[Trace], concurrency: int) -> None:
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run, Grader() as grader:
         stage, _ = run.open_stage(layout.PRUNE, {})
         judge = Judge(settings, grader, FileTokenCounter(resolve_model("mini")))
-        pruned = asyncio.run(prune_traces(stage, traces, judge, Quiet()))
+        pruned = asyncio.run(prune_traces(stage, traces, judge, NoProgress()))
         assert len(pruned) == len(traces), stage.failures()[:1]
         assert any(p.accepted for p in pruned)
 

@@ -19,7 +19,6 @@ from typing import Any
 from rich.console import Console
 
 from drp.benchmarks.files import read_traces
-from drp.cli.tables import print_table
 from drp.engines.base import Request
 from drp.engines.identity import resolve_model
 from drp.engines.pricing import Price, price_of
@@ -27,7 +26,8 @@ from drp.pruning.alignment import Step
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify
 from drp.records import Edit, EditScript, Trace, Usage
-from drp.report.text import Table
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table
 from drp.stages.estimate import CHARS_PER_TOKEN
 from drp.teachers.edit_script import EditScriptTeacher
 from drp.teachers.json_protocol import render_json

@@ -3,7 +3,7 @@
     python tools/lab.py --work runs/lab --out results/mini-lab [--seeds 3] [--jobs 8] [--grid full|small]
         [--only PATTERN …] [--minutes M] [section.field=value …]
 
-Each row is one run folder under ``--work``, made by `drp run`; the same command again goes on where it stopped. Figures
+Each row is one run folder under ``--work``, made by `drp.run`; the same command again goes on where it stopped. Figures
 (lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one tier, one seed and three
 methods, for a CPU. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
 """
@@ -24,14 +24,15 @@ import numpy as np
 import lab_report
 from drp.evaluation.metrics import measured_part
 from drp.records import Trace
-from drp.report.summary import by_benchmark, summarise_tier, tier_order
+from drp.reporting.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs import layout
 from drp.runs.reader import RunReader
 from drp.stages.train import RlStep
 from lab_grid import SMALL, Row, grid, only
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"
-DRP = [sys.executable, "-W", "ignore", "-c", "from drp.cli.app import main; main()"]
+CALL = "import json, sys, drp; verb, arguments, options = json.loads(sys.argv[1]); getattr(drp, verb)(*arguments, **options)"
+"""What the process of a call runs."""
 BINS = np.arange(0, 1201, 20)
 
 
@@ -81,8 +82,10 @@ class Lab:
                     print(f"{row.name}: {error}", "" if isinstance(error, Stopped) else tail, flush=True)
         return not failed
 
-    def drp(self, folder: Path, *arguments: str, out: Path | None = None) -> None:
-        """Run one command with the row's folder as ``--out``, or another one; its output goes to the row's log.
+    def call(self, folder: Path, verb: str, *arguments: object, out: Path | None = None) -> None:
+        """Call a function of `drp` with the row's folder as ``out``, or another one, in a process that can be stopped.
+
+        Its output goes to the row's log.
 
         Raises:
             Stopped: The time is up; what was done is on file.
@@ -93,7 +96,8 @@ class Lab:
             if left is not None and left <= 0:
                 raise Stopped("not begun")
             try:
-                command = [*DRP, *arguments, "--out", str(out or folder)]
+                called = json.dumps([verb, arguments, {"out": str(out or folder)}])
+                command = [sys.executable, "-W", "ignore", "-c", CALL, called]
                 subprocess.run(command, stdout=log, stderr=log, check=True, timeout=left)
             except subprocess.TimeoutExpired as error:
                 raise Stopped("stopped, to be continued") from error
@@ -101,8 +105,8 @@ class Lab:
     def base(self) -> None:
         """Draw the student's traces and evaluate it, once for all rows."""
         recipe = str(RECIPES / "drp.yaml")
-        self.drp(self.work / "base", "generate", recipe, *self.changes)
-        self.drp(self.work / "base", "evaluate", recipe, *self.changes)
+        self.call(self.work / "base", "generate", recipe, self.changes)
+        self.call(self.work / "base", "evaluate", recipe, self.changes)
 
     def row(self, row: Row) -> None:
         """Run one row on copies of what others have drawn already."""
@@ -116,7 +120,7 @@ class Lab:
             self._copy(self.work / "base" / layout.EVALUATE_BASE, folder / layout.EVALUATE_BASE)
             if not row.other_problems:
                 self._copy(self.work / "base" / layout.GENERATE, folder / layout.GENERATE)
-        self.drp(folder, "run", str(RECIPES / f"{row.recipe}.yaml"), *changes)
+        self.call(folder, "run", str(RECIPES / f"{row.recipe}.yaml"), changes)
         self.note(row, folder, time.monotonic() - began)
 
     def _copy(self, source: Path, target: Path) -> None:
@@ -169,9 +173,9 @@ class Lab:
         folder, name = self.work / row.name, str(row.after)
         model = folder / "merged"
         if not model.exists():
-            self.drp(folder, "merge", str(self.work / name), "--strength", str(row.strength), out=model)
+            self.call(folder, "merge", str(self.work / name), row.strength, out=model)
         recipe = str(RECIPES / f"{row.recipe}.yaml")
-        self.drp(folder, "evaluate", recipe, *self.changes, *row.changes, f"student.model={model}")
+        self.call(folder, "evaluate", recipe, [*self.changes, *row.changes, f"student.model={model}"])
         found = by_benchmark(_completions(RunReader(folder), layout.EVALUATE_BASE))
         tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
         with self.lock:

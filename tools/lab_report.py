@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from drp.report.text import Table, markdown
+from drp.reporting.text import Table, markdown
 
 Rows = dict[str, dict[str, Any]]
 TITLES = {

@@ -16,36 +16,21 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from drp.cli.tables import print_table
 from drp.evaluation.statistics import mean_interval
 from drp.grading.grader import Grader
 from drp.pipeline import prune_file
 from drp.pruning.checks import states
 from drp.recipe import load_recipe
 from drp.records import EditScript, PrunedTrace, Trace
-from drp.report.summary import summarise_prune
-from drp.report.text import Table, percent
+from drp.reporting.summary import summarise_prune
+from drp.reporting.terminal import print_table
+from drp.reporting.text import Table, percent
 from drp.runs import layout
 from drp.runs.folder import RunFolder
 from drp.runs.reader import RunReader
+from drp.runs.stage import NoProgress
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
-
-
-class Quiet:
-    """Progress that nobody watches."""
-
-    def begin(self, stage: str, done: int, wanted: int) -> None:
-        """Say nothing."""
-
-    def advance(self, items: int, tokens: int = 0) -> None:
-        """Say nothing."""
-
-    def remark(self, text: str) -> None:
-        """Say nothing."""
-
-    def end(self, note: str) -> None:
-        """Say nothing."""
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -58,7 +43,7 @@ def prune_one(path: Path, out: Path, tokenizer: str) -> dict[str, Any]:
     """Prune one file and return its figures; refuses to report on anything that was lost."""
     recipe = load_recipe(None, [f"prune.tokenizer={tokenizer}"])
     with RunFolder(out / path.stem) as held:
-        pruned, traces = prune_file(path, held, recipe, Quiet(), None)
+        pruned, traces = prune_file(path, held, recipe, NoProgress(), None)
     run = RunReader(out / path.stem)
     summary = summarise_prune(run.stage(layout.PRUNE))
     recorded = {p.id for p in pruned} | {f.id for f in run.failures(layout.PRUNE)}

@@ -1,3 +1,49 @@
-"""DRP: distilled reasoning pruning (arXiv 2505.13975)."""
+"""DRP: distilled reasoning pruning (arXiv 2505.13975).
+
+What the package offers is described in :mod:`drp.api`, which is imported when the first name of it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drp.api import (
+        compare,
+        estimate,
+        evaluate,
+        generate,
+        grade,
+        merge,
+        plan,
+        prune,
+        report,
+        run,
+        train,
+    )
 
 __version__ = "0.1.0"
+__all__ = [
+    "compare",
+    "estimate",
+    "evaluate",
+    "generate",
+    "grade",
+    "merge",
+    "plan",
+    "prune",
+    "report",
+    "run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of :mod:`drp.api` (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("drp.api"), name)
+
+
+def __dir__() -> list[str]:
+    """Return what there is, whether it was used yet or not."""
+    return sorted({*globals(), *__all__})

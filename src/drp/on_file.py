@@ -1,6 +1,6 @@
 """What a run folder holds for a recipe, whether it still stands, and what each stage rests on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from drp.benchmarks.registry import ProblemSet, load_problems
@@ -15,12 +15,11 @@ from drp.runs import layout
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.manifest import Settings
+from drp.runs.stage import Say
 from drp.stages.sampling import trace_id
 from drp.stages.student import in_process
 from drp.teachers import VERSION as TEACHERS_VERSION
 from drp.text import UNITS_VERSION
-
-Say = Callable[[str], None]
 
 
 def pruning_settings(recipe: Recipe) -> Settings:

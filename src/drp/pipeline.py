@@ -12,16 +12,16 @@ from drp.errors import DrpError, IncompleteError, TrainingError
 from drp.grading.grader import Grader
 from drp.methods.base import PromptOf
 from drp.methods.tale import estimated_budgets
-from drp.on_file import OnFile, Say, pruning_settings, wanted_traces
+from drp.on_file import OnFile, pruning_settings, wanted_traces
 from drp.preflight import check_before, preflight, refuse
 from drp.recipe import Recipe, defining
 from drp.records import Problem, PrunedTrace, Target, Trace, content_id
-from drp.report.write import write_report
+from drp.reporting.write import write_report
 from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.manifest import Settings, changed_keys
-from drp.runs.stage import Progress
+from drp.runs.stage import Progress, Say, silent
 from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
 from drp.stages.sampling import grade_again, sample_traces
@@ -282,7 +282,7 @@ def prune_file(
     recipe: Recipe,
     progress: Progress,
     limit: int | None = None,
-    say: Say = lambda _: None,
+    say: Say = silent,
 ) -> tuple[list[PrunedTrace], list[Trace]]:
     """Prune traces from a file into a run folder; returns the pruned traces and the traces.
 

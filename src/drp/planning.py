@@ -1,6 +1,5 @@
 """Before anything runs: what a recipe would do, and what its teacher would cost."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from drp.benchmarks.public import PUBLIC
@@ -16,6 +15,7 @@ from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder
 from drp.runs.reader import RunReader
+from drp.runs.stage import Say
 from drp.stages.estimate import (
     PAPER_TRACE_TOKENS,
     Estimate,
@@ -27,8 +27,6 @@ from drp.stages.estimate import (
 )
 from drp.stages.judge import Judge
 from drp.text.tokens import FileTokenCounter
-
-Say = Callable[[str], None]
 
 
 def estimate_costs(

@@ -38,7 +38,7 @@ def test_every_verb_has_help(command: str) -> None:
         (["prune", "--traces", "absent.jsonl"], "no such file"),
         (["prune", "--traces", "x.jsonl", "--teacher", "gpt"], "prune.teacher"),
         (["report", "absent"], "not a run folder"),
-        (["compare", "absent", "absent"], "has no evaluation"),
+        (["compare", "absent", "absent"], "does not exist"),
     ],
 )
 def test_mistakes_are_one_message(arguments: list[str], message: str, tmp_path: Path) -> None:

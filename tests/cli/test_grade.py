@@ -164,8 +164,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_narrow_terminal_loses_no_digit() -> None:
     from rich.console import Console
 
-    from drp.cli.tables import print_table
-    from drp.report.text import Table
+    from drp.reporting.terminal import print_table
+    from drp.reporting.text import Table
 
     row = ("mini-gsm", "a-long-name-of-a-run", "1,319 × 5", "[-15.625, 106.25]")
     out = io.StringIO()

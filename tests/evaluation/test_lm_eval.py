@@ -13,8 +13,8 @@ import drp.evaluation.lm_eval as package
 from drp.benchmarks.completions import read_completions
 from drp.benchmarks.mini_world import TIERS
 from drp.benchmarks.public import PUBLIC
-from drp.cli.tables import grade_traces
 from drp.evaluation.lm_eval.tasks import grade, load
+from drp.evaluation.verdicts import grade_traces
 from drp.recipe import PROTOCOLS
 from drp.records import Trace
 from drp.runs.folder import StageFolder

@@ -10,8 +10,8 @@ import pytest
 from drp.cli.tables import evaluated_at
 from drp.engines.batch_engine import BatchState
 from drp.records import PrunedTrace, Trace
-from drp.report.summary import summarise
-from drp.report.write import write_report
+from drp.reporting.summary import summarise
+from drp.reporting.write import write_report
 from drp.runs.folder import RunFolder
 from drp.runs.journal import read_records
 from drp.runs.reader import RunReader

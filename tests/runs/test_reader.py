@@ -12,8 +12,8 @@ import pytest
 from drp.errors import RunFolderError
 from drp.evaluation.metrics import measure, measured_part
 from drp.records import Trace
-from drp.report.standing import evaluated
-from drp.report.summary import summarise
+from drp.reporting.standing import evaluated
+from drp.reporting.summary import summarise
 from drp.runs.folder import RunFolder
 from drp.runs.journal import Journal, read_records
 from drp.runs.reader import RunReader
@@ -121,5 +121,5 @@ def test_learnability_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_reading_a_run_folder_loads_no_torch() -> None:
-    code = "import sys, drp.runs.reader, drp.report.standing; sys.exit('torch' in sys.modules)"
+    code = "import sys, drp.runs.reader, drp.reporting.standing; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -12,7 +12,7 @@ from drp.engines.batch_engine import BatchState
 from drp.engines.budget import Spend
 from drp.errors import NewerSchemaWarning, RunFolderError
 from drp.records import Completion, Failure, PrunedTrace, Trace
-from drp.report.summary import summarise
+from drp.reporting.summary import summarise
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.manifest import Manifest
 from drp.runs.reader import RunReader

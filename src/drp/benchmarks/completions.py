@@ -6,10 +6,11 @@ from typing import Any, cast
 
 from drp.benchmarks.files import known_gold, source_id
 from drp.benchmarks.generated import Generated, generated
-from drp.benchmarks.rows import Row, Say, read_rows, silent
+from drp.benchmarks.rows import Row, read_rows
 from drp.benchmarks.values import described, text_of
 from drp.errors import DataError
 from drp.records import Problem, Record, Trace, Usage, content_id
+from drp.runs.stage import Say, silent
 
 QUESTION = ("question", "problem", "prompt")
 GOLD = ("gold", "target", "reference", "solution_answer")

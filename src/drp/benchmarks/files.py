@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from drp.benchmarks.rows import Row, Say, read_rows, silent
+from drp.benchmarks.rows import Row, read_rows
 from drp.benchmarks.values import needed_text, truth
 from drp.errors import DataError
 from drp.records import Problem, Trace, content_id
+from drp.runs.stage import Say, silent
 
 _SEPARATED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 

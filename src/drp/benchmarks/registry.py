@@ -9,9 +9,10 @@ from pydantic import Field
 from drp.benchmarks import mini_world
 from drp.benchmarks.files import normalise_gold, problems_from, read_problems
 from drp.benchmarks.public import PUBLIC
-from drp.benchmarks.rows import Say, read_rows, silent
+from drp.benchmarks.rows import read_rows
 from drp.errors import DataError, MissingExtraError
 from drp.records import Problem, Record
+from drp.runs.stage import Say, silent
 
 
 class ProblemSet(Record):

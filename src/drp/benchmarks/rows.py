@@ -4,19 +4,18 @@ import codecs
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
 from drp.errors import DataError, MissingExtraError
 from drp.runs.reading import reading
+from drp.runs.stage import Say, silent
 from drp.text.surrogates import without_lone_surrogates
 
 Row = tuple[int, dict[str, Any]]
 """The number of a line or row, from 1, and its fields."""
-Say = Callable[[str], None]
-"""Takes one line for the user."""
 
 MOST_BYTES = 256 << 20
 """Longest line; a longer one is no record, and would fill the memory."""
@@ -37,10 +36,6 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x00{", "UTF-16", "write it in UTF-8: iconv -f UTF-16BE -t UTF-8 {} > utf8.jsonl"),
 )
 """How files begin that people give for JSONL, what they are, and the mend. UTF-32 stands before UTF-16, whose mark it begins with."""
-
-
-def silent(_: str) -> None:
-    """Say nothing."""
 
 
 def read_rows(path: Path, say: Say = silent) -> Iterator[Row]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from drp.cli.options import Counter, Limit, Out, Overrides, Partial, RecipePath, named, recipe_of
+
 if TYPE_CHECKING:
     from drp.cli.tables import Format
-    from drp.pipeline import Pipeline
-    from drp.recipe import Recipe
+    from drp.runs.stage import Progress, Say
 
 
 class _Commands(TyperGroup):
@@ -40,78 +41,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RecipePath = Annotated[
-    str | None,
-    typer.Argument(
-        help="Recipe (YAML), such as recipes/mini.yaml, or a run folder, for its own. Left out: that of --out.",
-        show_default=False,
-    ),
-]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Changes to the recipe: section.field=value …", show_default=False)
-]
-Out = Annotated[
-    Path | None, typer.Option("--out", help="Run folder; default runs/<recipe name>.", show_default=False)
-]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False),
-]
-Partial = Annotated[
-    bool, typer.Option("--partial", help="Go on without the items of a stage that failed and are still owed.")
-]
-Counter = Annotated[
-    str | None,
-    typer.Option(
-        "--tokenizer", help="Folder or hub id: counts tokens where a file has no counts.", show_default=False
-    ),
-]
-
-
-def _recipe_and_folder(
-    recipe: str | None, overrides: list[str] | None, out: Path | None
-) -> "tuple[Recipe, Path]":
-    """Return the recipe that was named, a run folder's own if none was, and the run folder."""
-    from drp.recipe import load_recipe
-    from drp.runs import layout
-
-    changes = list(overrides or [])
-    if recipe is not None and "=" in recipe:  # no recipe was named, only changes
-        changes, recipe = [recipe, *changes], None
-    if recipe is None and (out is None or not (out / layout.RECIPE).exists()):
-        raise typer.BadParameter("name a recipe, or give --out a run folder that has one (recipe.json)")
-    named = Path(recipe) if recipe else out
-    loaded = load_recipe(named, changes)
-    if out is None:
-        out = named if named and named.is_dir() else Path("runs") / loaded.name
-    return loaded, out
-
 
 @contextmanager
-def _pipeline(
-    recipe: str | None,
-    overrides: list[str] | None,
-    out: Path | None,
-    limit: int | None,
-    partial: bool,
-) -> "Generator[Pipeline]":
+def _terminal() -> "Generator[tuple[Progress, Say]]":
+    """Provide a view of progress and what prints a line."""
     from rich.console import Console
     from rich.text import Text
 
     from drp.cli.progress import TerminalProgress
-    from drp.pipeline import Pipeline
-    from drp.runs.folder import RunFolder
 
-    loaded, folder = _recipe_and_folder(recipe, overrides, out)
     console = Console()
     progress = TerminalProgress(console)
-    with RunFolder(folder, lambda text: console.print(Text(f"note: {text}"))) as run:
-        try:
-            yield Pipeline(
-                loaded, run, progress, lambda line: console.print(Text(line)), limit, partial=partial
-            )
-        finally:
-            progress.close()
+    try:
+        yield progress, lambda line: console.print(Text(line))
+    finally:
+        progress.close()
 
 
 @app.command()
@@ -126,18 +70,18 @@ def run(
     ] = False,
 ) -> None:
     """Run the whole job: generate, prune, train, evaluate, report. The same command again continues."""
-    if dry_run:
-        from drp.planning import plan
+    from drp import api
 
-        loaded, folder = _recipe_and_folder(recipe, overrides, out)
-        for line in plan(loaded, folder, limit):
+    recipe, changes = recipe_of(recipe, overrides, out)
+    if dry_run:
+        for line in api.plan(recipe, changes, out=out, limit=limit):
             typer.echo(line)
         return
     from drp.cli.tables import print_report
 
-    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
-        pipeline.run()
-        print_report(pipeline.run_folder.path)
+    with _terminal() as (progress, say):
+        summary = api.run(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
+    print_report(summary)
 
 
 @app.command()
@@ -149,8 +93,11 @@ def generate(
     partial: Partial = False,
 ) -> None:
     """Draw the student's own traces of the training problems."""
-    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
-        pipeline.run("generate")
+    from drp import api
+
+    recipe, changes = recipe_of(recipe, overrides, out)
+    with _terminal() as (progress, say):
+        api.generate(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
 
 
 @app.command()
@@ -174,53 +121,33 @@ def prune(
     changes = list(overrides or [])
     changes += [f"prune.teacher={teacher}"] if teacher else []
     changes += [f"prune.tokenizer={tokenizer}"] if tokenizer else []
-    if traces is None:
-        with _pipeline(recipe, changes, out, limit, partial) as pipeline:
-            pipeline.run("prune")
+    if traces is not None:
+        _prune_file(traces, *named(recipe, changes), out or Path("runs") / traces.stem, limit)
         return
-    if recipe is not None and "=" in recipe:  # no recipe was named, only changes
-        changes, recipe = [recipe, *changes], None
-    from drp.recipe import load_recipe
+    from drp import api
 
-    _prune_file(
-        traces,
-        load_recipe(Path(recipe) if recipe else None, changes),
-        out or Path("runs") / traces.stem,
-        limit,
-    )
+    recipe, changes = recipe_of(recipe, changes, out)
+    with _terminal() as (progress, say):
+        api.prune(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
 
 
-def _prune_file(traces: Path, recipe: "Recipe", out: Path, limit: int | None) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from drp.cli.progress import TerminalProgress
-    from drp.cli.tables import print_table
+def _prune_file(traces: Path, recipe: str | None, changes: list[str], out: Path, limit: int | None) -> None:
+    from drp import api
+    from drp.cli.tables import print_pruning
     from drp.errors import IncompleteError
-    from drp.pipeline import prune_file
-    from drp.report.summary import summarise_prune
-    from drp.report.text import pruning
-    from drp.report.write import write_report
-    from drp.runs import layout
-    from drp.runs.folder import RunFolder
+    from drp.recipe import load_recipe
+    from drp.reporting.write import read_summary
 
-    console = Console()
-    progress = TerminalProgress(console)
-    with RunFolder(out) as run:
+    loaded = load_recipe(recipe, changes)
+    owed: IncompleteError | None = None
+    with _terminal() as (progress, say):
         try:
-            prune_file(traces, run, recipe, progress, limit, lambda line: console.print(Text(line)))
-        finally:
-            progress.close()
-        summary = summarise_prune(run.stage(layout.PRUNE))
-        page = write_report(run.path, f"{traces.name}, pruned by {recipe.prune.teacher}")
-        pending = run.stage(layout.PRUNE).pending()
-    if summary:
-        print_table(
-            console, pruning(summary, f"{traces.name} (tokens by {recipe.prune.tokenizer or 'mini'})")
-        )
-    console.print(Text(f"report: {page}"), soft_wrap=True)
-    if pending:
-        raise IncompleteError(f"{pending}. The same command tries them again")
+            api.prune(loaded, traces=traces, out=out, limit=limit, progress=progress, say=say)
+        except IncompleteError as error:  # what did work is shown first
+            owed = error
+    print_pruning(read_summary(out), f"{traces.name} (tokens by {loaded.prune.tokenizer or 'mini'})")
+    if owed:
+        raise owed
 
 
 @app.command()
@@ -245,23 +172,18 @@ def estimate(
 ) -> None:
     """Say what a language-model teacher will cost, before anything is spent."""
     from rich.console import Console
-    from rich.text import Text
 
-    from drp.cli.tables import cost_table, print_table
-    from drp.planning import estimate_costs
+    from drp import api
+    from drp.cli.tables import cost_table
     from drp.recipe import load_recipe
+    from drp.reporting.terminal import print_table
 
-    changes = list(overrides or [])
-    if recipe is not None and "=" in recipe:  # no recipe was named, only changes
-        changes, recipe = [recipe, *changes], None
-    loaded = load_recipe(Path(recipe) if recipe else None, changes)
-    folder = out or Path("runs") / (traces.stem if traces else loaded.name)
-    console = Console()
-    found = estimate_costs(
-        loaded, folder, traces, lambda line: console.print(Text(line)),
-        limit=limit, trace_tokens=trace_tokens, probe_traces=probe,
-    )  # fmt: skip
-    print_table(console, cost_table(found, loaded.prune))
+    loaded = load_recipe(*named(recipe, overrides))
+    with _terminal() as (_, say):
+        found = api.estimate(
+            loaded, traces=traces, trace_tokens=trace_tokens, probe=probe, out=out, limit=limit, say=say
+        )
+    print_table(Console(), cost_table(found, loaded.prune))
 
 
 @app.command()
@@ -273,8 +195,11 @@ def train(
     partial: Partial = False,
 ) -> None:
     """Fine-tune the student on the accepted pruned traces of the run."""
-    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
-        pipeline.run("train")
+    from drp import api
+
+    recipe, changes = recipe_of(recipe, overrides, out)
+    with _terminal() as (progress, say):
+        api.train(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
 
 
 @app.command()
@@ -294,9 +219,9 @@ def merge(
     ] = None,
 ) -> None:
     """Merge a run's adapter into the student at another strength: length against accuracy, without training."""
-    from drp.stages.train import merge_at
+    from drp import api
 
-    typer.echo(f"model: {merge_at(run, strength, out or run / 'train' / f'model-{strength:g}')}")
+    typer.echo(f"model: {api.merge(run, strength, out)}")
 
 
 @app.command()
@@ -308,29 +233,24 @@ def evaluate(
     partial: Partial = False,
 ) -> None:
     """Run the student before and after on the same problems, and report."""
+    from drp import api
     from drp.cli.tables import print_report
 
-    with _pipeline(recipe, overrides, out, limit, partial) as pipeline:
-        pipeline.run("evaluate", "report")
-        print_report(pipeline.run_folder.path)
+    recipe, changes = recipe_of(recipe, overrides, out)
+    with _terminal() as (progress, say):
+        summary = api.evaluate(
+            recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say
+        )
+    print_report(summary)
 
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     """Write report.md and report.html of a run folder, and print its tables."""
+    from drp import api
     from drp.cli.tables import print_report
-    from drp.errors import RunFolderError
-    from drp.report.write import write_report
-    from drp.runs.reader import RunReader
 
-    reader = RunReader(run)
-    if not reader.began:
-        what = "no stage has run there" if run.is_dir() else "there is no such folder"
-        raise RunFolderError(
-            f"{run} is not a run folder: {what}. Name one, or make it with `drp run RECIPE --out {run}`"
-        )
-    write_report(run, reader.recipe_name or run.name)
-    print_report(run)
+    print_report(api.report(run))
 
 
 @app.command()
@@ -375,38 +295,17 @@ def grade(
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv or latex.")] = "table",
 ) -> None:
     """Grade completions from anywhere, and sum them up: accuracy, closed and looping shares, tokens."""
-    from rich.console import Console
-
-    from drp.benchmarks.completions import Fields, read_completions
-    from drp.cli.tables import counted, file_title, grade_traces, show
-    from drp.evaluation.metrics import measure
-    from drp.report.comparison import figures
-    from drp.report.text import measured
-    from drp.runs.journal import write_atomically
+    from drp import api
+    from drp.cli.tables import print_graded
 
     if out and not out.parent.is_dir():
         raise typer.BadParameter(f"--out {out}: there is no folder {out.parent}; make it, or name another")
-    fields = Fields(question=question, gold=gold, completion=completion)
-    notes = [f"Tokens by the tokenizer of {tokenizer}, where none were recorded."] if tokenizer else []
-    read = [read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files]
-    graded = [
-        counted(grade_traces(traces, from_thinking=from_thinking, strict=strict), tokenizer)
-        for traces in read
-    ]
-    rows = [
-        (file_title(file), measure(file.stem, traces)) for file, traces in zip(files, graded, strict=True)
-    ]
-    notes += ["Strict: only answers in a box or after #### count."] if strict else []
-    note = "\n".join(notes)
-    if note and form in ("csv", "latex"):  # which have no place for it
-        typer.echo(note, err=True)
-    if form == "csv":
-        show(Console(), figures([(m.benchmark, name, m, None) for name, m in rows]), form)
-    else:
-        show(Console(), measured(rows, "Graded completions", price, note.strip()), _form(form))
-    if out:
-        lines = [t.model_dump_json() + "\n" for traces in graded for t in traces]
-        write_atomically(out, "".join(lines))
+    shown = _form(form)
+    graded = api.grade(
+        files, question=question, gold=gold, completion=completion, from_thinking=from_thinking,
+        prefilled=prefilled, strict=strict, tokenizer=tokenizer, out=out,
+    )  # fmt: skip
+    print_graded(graded, shown, price)
 
 
 @app.command()
@@ -421,11 +320,13 @@ def compare(
     tokenizer: Counter = None,
 ) -> None:
     """Compare runs, or files of completions, problem by problem with the first: accuracy, tokens, non-inferiority."""
+    from drp import api
     from drp.cli.tables import print_comparison
 
     if len(runs) < 2:
         raise typer.BadParameter("name two or more run folders or files")
-    print_comparison(runs, _form(form), margin / 100, tokenizer)
+    shown = _form(form)
+    print_comparison(api.compare(runs, margin=margin / 100, tokenizer=tokenizer), shown)
 
 
 @app.command()

@@ -8,7 +8,7 @@ instead of paying twice; requests that failed or expired, and only those, go int
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from drp.records import Completion, Failure, Keyed, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.journal import Journal, read_records
 from drp.runs.schema import Versioned
+from drp.runs.stage import Say, silent
 from drp.text.surrogates import without_lone_surrogates
 
 MOST_BYTES = 90_000_000
@@ -72,7 +73,7 @@ class BatchEngine:
         settle_s: float = 2.0,
         max_requests: int = 50_000,
         max_tries: int = 3,
-        say: Callable[[str], None] = lambda _: None,
+        say: Say = silent,
     ) -> None:
         """Open the record of batches.
 

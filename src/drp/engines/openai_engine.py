@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from drp.engines.providers import PRESETS, PROVIDERS, Provider, ProviderName, pr
 from drp.errors import EngineError
 from drp.records import Completion, Failure, Usage
 from drp.runs.concurrency import as_they_land
+from drp.runs.stage import Say, silent
 
 LOOK_AGAIN_S = 2.0
 """Seconds between looks whether a server that went away is back."""
@@ -49,7 +50,7 @@ class OpenAIEngine:
         setup: str | None = None,
         thinks: bool = False,
         prefilled: bool = False,
-        say: Callable[[str], None] = lambda _: None,
+        say: Say = silent,
     ) -> None:
         """Connect to an endpoint.
 

@@ -1,6 +1,6 @@
 """The recipe: one strict description of a run, its settings and how it is read."""
 
-from drp.recipe.loading import load_recipe
+from drp.recipe.loading import RecipeSource, load_recipe
 from drp.recipe.settings import (
     PROTOCOLS,
     EndpointSettings,
@@ -19,6 +19,7 @@ __all__ = [
     "PromptSettings",
     "PruneSettings",
     "Recipe",
+    "RecipeSource",
     "StudentEndpointSettings",
     "StudentSettings",
     "defining",

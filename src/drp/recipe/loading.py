@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -18,16 +19,30 @@ MOST_ERRORS = 12
 """Most mistakes named at once."""
 
 
-def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, or that of a run folder, and apply ``key.sub=value`` overrides, whose values are YAML.
+RecipeSource = Recipe | Mapping[str, Any] | str | Path
+"""A recipe, or what one is made of: a mapping of sections, a YAML file, or a run folder, which has its own."""
+
+
+def load_recipe(source: RecipeSource | None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``key.sub=value`` overrides, whose values are YAML.
+
+    Args:
+        source: What to read; ``None``: nothing but the defaults.
+        overrides: Changes to it.
 
     Raises:
-        RecipeError: The file or an override is malformed, or names an unknown field.
+        RecipeError: The recipe or an override is malformed, or names an unknown field.
     """
-    data = _mapping(path) if path is not None else {}
+    if isinstance(source, Recipe):
+        if not overrides:
+            return source
+        source = source.model_dump(mode="json")
+    if source is None or isinstance(source, Mapping):
+        data, where = deepcopy(dict(source or {})), "the recipe given" if source else "the overrides"
+    else:
+        data, where = _mapping(Path(source)), str(source)
     for override in overrides:
         _override(data, override)
-    where = str(path) if path else "the overrides"
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:

@@ -10,6 +10,13 @@ from drp.runs.folder import StageFolder
 
 R = TypeVar("R", bound=Keyed)
 
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
 
 class Identified(Protocol):
     """Anything with an id."""
@@ -38,6 +45,22 @@ class Progress(Protocol):
     def end(self, note: str) -> None:
         """The stage ended; ``note`` sums it up."""
         ...
+
+
+class NoProgress:
+    """Progress that nobody watches."""
+
+    def begin(self, stage: str, done: int, wanted: int) -> None:
+        """Show nothing."""
+
+    def advance(self, items: int, tokens: int = 0) -> None:
+        """Show nothing."""
+
+    def remark(self, text: str) -> None:
+        """Show nothing."""
+
+    def end(self, note: str) -> None:
+        """Show nothing."""
 
 
 async def run_stage(

@@ -15,9 +15,10 @@ from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Record, Trace, Usage
 from drp.runs.concurrency import as_they_land
+from drp.runs.stage import Say
 from drp.stages.judge import Judge
 from drp.stages.prune import exclusion, prune_trace
-from drp.stages.teacher import Say, open_teacher
+from drp.stages.teacher import open_teacher
 from drp.teachers.llm import load_prompt
 from drp.text.units import split_units
 

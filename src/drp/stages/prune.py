@@ -17,10 +17,10 @@ from drp.runs import layout
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
-from drp.runs.stage import Progress, run_stage
+from drp.runs.stage import Progress, Say, run_stage, silent
 from drp.stages.judge import Judge, open_pool
 from drp.stages.scoring import Scorer
-from drp.stages.teacher import Say, open_teacher
+from drp.stages.teacher import open_teacher
 from drp.teachers.base import Proposal, Teacher
 from drp.text.answers import final_answer
 from drp.text.units import split_units
@@ -209,7 +209,7 @@ async def prune_traces(
     traces: Sequence[Trace],
     judge: Judge,
     progress: Progress,
-    say: Say = lambda _: None,
+    say: Say = silent,
 ) -> list[PrunedTrace]:
     """Prune all traces into a stage folder, resuming what is on file.
 

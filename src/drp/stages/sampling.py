@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from drp.engines.base import Engine, Message, Request, Sampling, request_seed
+from drp.evaluation.verdicts import graded_again, is_right
 from drp.grading import VERSION
 from drp.grading.grader import Grader
 from drp.recipe import PromptSettings
@@ -82,11 +83,6 @@ async def sample_traces(
     )
 
 
-def graded_again(traces: Sequence[Trace], grader: Grader) -> list[Trace]:
-    """Return traces of students of ours with this version's verdicts."""
-    return [t.model_copy(update={"correct": _correct(t, t.gold, grader)}) for t in traces]
-
-
 def grade_again(folder: StageFolder, grader: Grader) -> int:
     """Bring records that an earlier version of the grader judged up to date; return how many verdicts changed."""
     manifest = folder.manifest()
@@ -98,10 +94,6 @@ def grade_again(folder: StageFolder, grader: Grader) -> int:
         write_atomically(folder.records_path, "".join(t.model_dump_json() + "\n" for t in after))
     folder.graded(VERSION)
     return sum(b.correct != a.correct for b, a in zip(before, after, strict=True))
-
-
-def _correct(made: Completion | Trace, gold: str, grader: Grader) -> bool:
-    return (made.closed or bool(made.answer)) and grader.is_correct(made.answer, gold)
 
 
 def _trace(
@@ -121,5 +113,5 @@ def _trace(
         closed=completion.closed,
         finish_reason=completion.finish_reason,
         usage=completion.usage,
-        correct=_correct(completion, problem.gold, grader),
+        correct=is_right(completion, problem.gold, grader),
     )

@@ -1,6 +1,6 @@
 """Opening the teacher a recipe names, with its endpoint, its replies on file and its budget."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from drp.engines.budget import Budget
 from drp.engines.providers import PRESETS
 from drp.recipe import EndpointSettings, PruneSettings
 from drp.runs import layout
+from drp.runs.stage import Say, silent
 from drp.teachers.base import Teacher
 from drp.teachers.direct import DirectTeacher, WholeTeacher
 from drp.teachers.edit_script import EditScriptTeacher
@@ -21,8 +22,6 @@ from drp.teachers.two_stage import TwoStageTeacher
 if TYPE_CHECKING:
     from drp.engines.base import Engine
     from drp.engines.openai_engine import OpenAIEngine
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ async def open_teacher(settings: PruneSettings, folder: Path, say: Say) -> Async
 def open_endpoint(
     model: str,
     endpoint: EndpointSettings,
-    say: Say = lambda _: None,
+    say: Say = silent,
     *,
     thinks: bool = False,
     prefilled: bool = False,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from drp.cli.tables import evaluated_at
 from drp.errors import RunFolderError
 from drp.records import Failure
-from drp.report.summary import summarise, summarise_prune
-from drp.report.text import costs
-from drp.report.write import report_markdown, write_report
+from drp.reporting.pairing import evaluated_at
+from drp.reporting.summary import summarise, summarise_prune
+from drp.reporting.text import costs
+from drp.reporting.write import report_markdown, write_report
 from drp.runs.folder import StageFolder
-from tests.report.folders import EVALUATED, command, completions, evaluate, train
+from tests.reporting.folders import EVALUATED, command, completions, evaluate, train
 
 THINKING = "Okay. So 3 * 24 = 72.\n\nWait, let me verify. 24 + 24 + 24 = 72. Yes.\n\nSo the answer is 72."
 

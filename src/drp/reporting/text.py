@@ -10,7 +10,7 @@ from typing import get_args
 from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
 from drp.evaluation.statistics import Interval
-from drp.report.summary import PruneSummary, RunSummary
+from drp.reporting.summary import PruneSummary, RunSummary
 from drp.runs import layout
 from drp.text.answers import Reading
 

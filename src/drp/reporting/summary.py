@@ -12,7 +12,7 @@ from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
-from drp.report.standing import evaluated, notes, seconds_of
+from drp.reporting.standing import evaluated, notes, seconds_of
 from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.runs.manifest import Manifest
@@ -83,6 +83,8 @@ class RunSummary(Record):
     decided_by: dict[str, dict[str, int]] = Field(default_factory=dict)
     """By stage, the versions of what decides about its records: units, checks, teachers, grader."""
     protocol: dict[str, object] = Field(default_factory=dict)
+    page: Path | None = Field(default=None, exclude=True)
+    """The HTML page with these figures, where one was written; not on file, since run folders are moved."""
 
 
 def without_texts(pruned: PrunedTrace) -> PrunedTrace:

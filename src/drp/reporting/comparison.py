@@ -4,36 +4,40 @@ from collections.abc import Iterator, Sequence
 
 from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
-from drp.report.summary import TierSummary, tier_order
-from drp.report.text import VERDICT, VERDICT_NOTE, Table, bracket, p_value, verdict
+from drp.reporting.pairing import ComparedRuns
+from drp.reporting.summary import tier_order
+from drp.reporting.text import VERDICT, VERDICT_NOTE, Table, bracket, p_value, verdict
 
-Runs = Sequence[tuple[str, Sequence[TierSummary]]]
-"""Each run's name and its benchmarks, every one summarised against the same base."""
+COMPARED_NOTE = (
+    "Accuracy is Pass@1 over the runs of a problem. Differences are paired by problem, with intervals that also hold "
+    "where few problems differ; p is of a paired permutation test; tokens are means, and their change has its interval too."
+)
+NOT_ONE = "NOT ONE PROTOCOL, or not known to be one: what differs below may be why the figures differ, too."
 
 
-def _lines(base: str, runs: Runs) -> Iterator[tuple[str, str, Metrics, Comparison | None]]:
+def _lines(found: ComparedRuns) -> Iterator[tuple[str, str, Metrics, Comparison | None]]:
     """Yield benchmark, run, figures and comparison: the base first, and again where a run shares other problems."""
-    tiers = sorted({tier.benchmark for _, found in runs for tier in found}, key=tier_order)
+    tiers = sorted({tier.benchmark for run in found.runs for tier in run.tiers}, key=tier_order)
     for benchmark in tiers:
         shown: Metrics | None = None
-        for name, found in runs:
-            for tier in found:
+        for run in found.runs:
+            for tier in run.tiers:
                 if tier.benchmark != benchmark or tier.distilled is None:
                     continue
                 if tier.base != shown:
                     shown = tier.base
-                    yield benchmark, base, shown, None
-                yield benchmark, name, tier.distilled, tier.comparison
+                    yield benchmark, found.base, shown, None
+                yield benchmark, run.name, tier.distilled, tier.comparison
 
 
 def _count(m: Metrics) -> str:
     return f"{m.problems} × {m.runs}" if m.runs > 1 else str(m.problems)
 
 
-def compared(base: str, runs: Runs) -> Table:
-    """Return accuracy and tokens of every run beside the base's, with paired differences and intervals."""
+def compared(found: ComparedRuns) -> Table:
+    """Return accuracy and tokens of every run beside the base's, with paired differences, intervals and protocols."""
     rows: list[tuple[str, ...]] = []
-    for benchmark, name, m, c in _lines(base, runs):
+    for benchmark, name, m, c in _lines(found):
         head = (benchmark, name, _count(m), f"{100 * m.accuracy:.1f}")
         tokens = f"{m.tokens_mean:.0f}" if m.tokens_mean else "–"
         if c is None:
@@ -48,19 +52,20 @@ def compared(base: str, runs: Runs) -> Table:
         interval = bracket(c.accuracy_difference_interval, 100)
         points = f"{100 * c.accuracy_difference:+.1f}"
         rows.append((*head, points, interval, p_value(c.accuracy_p), tokens, change))
+    protocols = [f"{', '.join(who)}: {protocol}" for protocol, who in found.protocols.items()]
+    notes = [COMPARED_NOTE, *([] if found.one_protocol else [NOT_ONE]), *protocols]
     return Table(
-        f"Compared with {base}",
+        f"Compared with {found.base}",
         ("benchmark", "run", "n", "acc., %", "diff.", "95 % CI", "p", "tokens", "change, %"),
         tuple(rows),
-        "Accuracy is Pass@1 over the runs of a problem. Differences are paired by problem, with intervals that also hold "
-        "where few problems differ; p is of a paired permutation test; tokens are means, and their change has its interval too.",
+        "\n".join(notes),
     )
 
 
-def tested(base: str, runs: Runs, margin: float) -> Table:
+def tested(found: ComparedRuns) -> Table:
     """Return whether each run is shown not to be less accurate than the base, and what so many problems can tell."""
-    rows = [(benchmark, name, _count(m), *verdict(c)) for benchmark, name, m, c in _lines(base, runs) if c]
-    title = f"Not less accurate than {base}, by {100 * margin:g} point(s)?"
+    rows = [(benchmark, name, _count(m), *verdict(c)) for benchmark, name, m, c in _lines(found) if c]
+    title = f"Not less accurate than {found.base}, by {100 * found.margin:g} point(s)?"
     return Table(title, ("benchmark", "run", "n", *VERDICT), tuple(rows), VERDICT_NOTE)
 
 
@@ -126,6 +131,6 @@ def figures(rows: Sequence[tuple[str, str, Metrics, Comparison | None]]) -> Tabl
     return Table("Figures", tuple(head), tuple(table))
 
 
-def compared_figures(base: str, runs: Runs) -> Table:
+def compared_figures(found: ComparedRuns) -> Table:
     """Return every figure of the base and the runs, one line each."""
-    return figures(list(_lines(base, runs)))
+    return figures(list(_lines(found)))

@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from drp.pruning.apply import apply_script
 from drp.records import PrunedTrace
-from drp.report import text
-from drp.report.histogram import histogram_html
-from drp.report.standing import evaluated
-from drp.report.summary import RunSummary, by_benchmark, summarise, tier_order, without_texts
+from drp.reporting import text
+from drp.reporting.histogram import histogram_html
+from drp.reporting.standing import evaluated
+from drp.reporting.summary import RunSummary, by_benchmark, summarise, tier_order, without_texts
 from drp.runs import layout
 from drp.runs.journal import write_atomically
 from drp.runs.reader import RunReader
@@ -30,6 +30,13 @@ def write_report(run: Path, name: str) -> Path:
     write_atomically(folder / layout.REPORT_MARKDOWN, report_markdown(summary))
     write_atomically(folder / layout.REPORT_HTML, _html(RunReader(run, _ignore), summary))
     return folder / layout.REPORT_HTML
+
+
+def read_summary(run: Path) -> RunSummary:
+    """Return the figures of a report that :func:`write_report` has written, with its page."""
+    folder = run / layout.REPORT
+    figures = RunSummary.model_validate_json((folder / layout.SUMMARY).read_bytes())
+    return figures.model_copy(update={"page": folder / layout.REPORT_HTML})
 
 
 def protocol_line(summary: RunSummary) -> str:
@@ -105,7 +112,7 @@ def _shown_traces(run: RunReader) -> list[dict[str, Any]]:
 
 def _html(run: RunReader, summary: RunSummary) -> str:
     environment = Environment(
-        loader=PackageLoader("drp.report"), autoescape=select_autoescape(["html", "jinja"])
+        loader=PackageLoader("drp.reporting"), autoescape=select_autoescape(["html", "jinja"])
     )
     before, after = (by_benchmark(evaluated(run, which)) for which in (layout.BASE, layout.DISTILLED))
     chart = histogram_html(before, after, sorted(before, key=tier_order))

@@ -10,17 +10,17 @@ from drp.cli.tables import print_report
 from drp.pipeline import prune_file
 from drp.recipe import load_recipe
 from drp.records import Failure
-from drp.report.summary import summarise, summarise_prune
-from drp.report.text import pruning
-from drp.report.write import write_report
+from drp.reporting.summary import summarise, summarise_prune
+from drp.reporting.text import pruning
+from drp.reporting.write import read_summary, write_report
 from drp.runs.folder import RunFolder
-from tests.report.folders import Silent, command, completions, evaluate
+from tests.reporting.folders import Silent, command, completions, evaluate
 
 
 def texts(run: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return a run's report as Markdown, as HTML and as printed, each without line breaks."""
     page = write_report(run, "x")
-    print_report(run)
+    print_report(read_summary(run))
     found = [page.with_suffix(".md").read_text(), page.read_text(), capsys.readouterr().out]
     return [" ".join(text.split()) for text in found]
 

@@ -1,0 +1,49 @@
+"""Arguments and options that several commands share, and how the first of them are told apart."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipePath = Annotated[
+    str | None,
+    typer.Argument(
+        help="Recipe (YAML), such as recipes/mini.yaml, or a run folder, for its own. Left out: that of --out.",
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes to the recipe: section.field=value …", show_default=False)
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; default runs/<recipe name>.", show_default=False)
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="At most this many problems per problem set.", show_default=False),
+]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Go on without the items of a stage that failed and are still owed.")
+]
+Counter = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer", help="Folder or hub id: counts tokens where a file has no counts.", show_default=False
+    ),
+]
+
+
+def named(recipe: str | None, overrides: list[str] | None) -> tuple[str | None, list[str]]:
+    """Tell a recipe from the first change to one, where only changes were given."""
+    changes = list(overrides or [])
+    return (None, [recipe, *changes]) if recipe is not None and "=" in recipe else (recipe, changes)
+
+
+def recipe_of(
+    recipe: str | None, overrides: list[str] | None, out: Path | None
+) -> tuple[str | None, list[str]]:
+    """Return the recipe that was named and the changes to it; without one, ``out`` must have its own."""
+    recipe, changes = named(recipe, overrides)
+    if recipe is None and (out is None or not (out / "recipe.json").exists()):
+        raise typer.BadParameter("name a recipe, or give --out a run folder that has one (recipe.json)")
+    return recipe, changes

@@ -1,0 +1,33 @@
+"""Verdicts on traces: of completions that have none yet, and anew where another version of the grader gave them."""
+
+from collections.abc import Sequence
+
+from drp.grading.grader import Grader
+from drp.records import Completion, Trace
+from drp.text.answers import final_answer
+
+
+def is_right(made: Completion | Trace, gold: str, grader: Grader) -> bool:
+    """Return whether a student of ours answered right; without an answer, thinking that never closed is wrong."""
+    return (made.closed or bool(made.answer)) and grader.is_correct(made.answer, gold)
+
+
+def graded_again(traces: Sequence[Trace], grader: Grader) -> list[Trace]:
+    """Return traces of students of ours with this version's verdicts."""
+    return [t.model_copy(update={"correct": is_right(t, t.gold, grader)}) for t in traces]
+
+
+def grade_traces(
+    traces: Sequence[Trace], *, from_thinking: bool = False, strict: bool = False
+) -> list[Trace]:
+    """Grade what is not graded yet; from the thinking only where asked, and the answer part has no answer."""
+    graded: list[Trace] = []
+    with Grader(strict=strict) as grader:
+        for trace in traces:
+            if trace.correct is None:
+                text = trace.answer
+                if from_thinking and final_answer(text) is None:
+                    text = trace.thinking
+                trace = trace.model_copy(update={"correct": grader.is_correct(text, trace.gold)})
+            graded.append(trace)
+    return graded
