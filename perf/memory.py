@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
-from drp.cli.tables import print_table
 from drp.records import Trace, Usage
+from drp.reporting.terminal import print_table
 from drp.reporting.text import Table
 from drp.runs import layout
 from drp.runs.folder import RunFolder
@@ -33,7 +33,7 @@ WAYS = {
 CHILD = """
 import resource, sys, time
 from pathlib import Path
-from drp.cli.tables import evaluated_at
+from drp.reporting.pairing import evaluated_at
 from drp.records import Trace
 from drp.reporting.summary import summarise
 from drp.reporting.write import write_report

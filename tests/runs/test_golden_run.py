@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from drp.cli.tables import evaluated_at
 from drp.engines.batch_engine import BatchState
 from drp.records import PrunedTrace, Trace
+from drp.reporting.pairing import evaluated_at
 from drp.reporting.summary import summarise
 from drp.reporting.write import write_report
 from drp.runs.folder import RunFolder

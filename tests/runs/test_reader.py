@@ -17,7 +17,7 @@ from drp.reporting.summary import summarise
 from drp.runs.folder import RunFolder
 from drp.runs.journal import Journal, read_records
 from drp.runs.reader import RunReader
-from tests.report.folders import completions, evaluate, train
+from tests.reporting.folders import completions, evaluate, train
 
 LONG = "So 3 * 24 = 72, as the question asks. " * 5000
 """190,000 characters."""

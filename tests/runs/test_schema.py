@@ -19,7 +19,7 @@ from drp.runs.reader import RunReader
 from drp.runs.schema import SCHEMA, Schema
 from drp.stages.train import Learnability, RlStep
 from drp.teachers.replies import StoredReply, WastedReply, read_replies
-from tests.report.folders import completions, evaluate
+from tests.reporting.folders import completions, evaluate
 
 NEWER = str(Schema(SCHEMA.major, SCHEMA.minor + 3))
 LATER = str(Schema(SCHEMA.major + 1, 0))
