@@ -5,8 +5,8 @@ A recipe is given as a YAML file, a run folder (for its own), a mapping of secti
 folder is the one that was named, or ``runs/NAME``. The same call again continues where the last one stopped. Errors
 are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear what the command line would say.
 
-Rooms are imported when a function runs, so that reading files waits for no engine, and none of it needs torch before
-a model does.
+Rooms are imported when a function runs, so that reading files waits for no engine, and nothing for torch before a
+model does. The examples begin after ``import drp``, and the later ones use the run of the first.
 """
 
 from __future__ import annotations
