@@ -105,3 +105,13 @@ def test_what_is_not_asked_of_a_teacher_is_not_shown_as_passed(tmp_path: Path) -
         prune_file(tmp_path / "t.jsonl", run, load_recipe(None), Silent())
         of_rules = summarise_prune(run.stage("prune"))
     assert of_rules and not of_rules.waived
+
+
+def test_the_first_training_example_can_be_read_in_the_page(tmp_path: Path) -> None:
+    """A doubled tag, a missing stop token or a cut thinking shows in one example before it costs a training."""
+    evaluate(tmp_path, "base", completions(4, 2))
+    assert "first training example" not in write_report(tmp_path, "x").read_text()
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "first_example.txt").write_text("12  loss  '<|im_end|>' <script>alert(1)</script>")
+    page = write_report(tmp_path, "x").read_text()
+    assert "The first training example" in page and "&lt;|im_end|&gt;" in page and "<script>alert" not in page

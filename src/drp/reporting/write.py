@@ -58,6 +58,8 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
     prompt: Any = recorded.get("prompt") or {}
     template = str(prompt.get("template", "{question}"))
     asked = "" if template == "{question}" else f" with the template {template!r}"
+    given = prompt.get("template_arguments") or {}
+    asked += f" ({', '.join(f'{name}={value}' for name, value in given.items())})" if given else ""
     weights = recorded.get("dtype", "auto")
     held = "" if weights == "auto" else f", weights in {weights}"
     filters = (("top-k", "top_k"), ("min-p", "min_p"), ("repetition penalty", "repetition_penalty"))
@@ -110,6 +112,12 @@ def _shown_traces(run: RunReader) -> list[dict[str, Any]]:
     return shown
 
 
+def _first_example(run: RunReader) -> str | None:
+    """Return the first training example as it was written before training, if there was one."""
+    file = run.path / layout.TRAIN / layout.FIRST_EXAMPLE
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
 def _html(run: RunReader, summary: RunSummary) -> str:
     environment = Environment(
         loader=PackageLoader("drp.reporting"), autoescape=select_autoescape(["html", "jinja"])
@@ -121,6 +129,7 @@ def _html(run: RunReader, summary: RunSummary) -> str:
         protocol=protocol_line(summary),
         tables=text.tables(summary),
         chart=chart,
+        first_example=_first_example(run),
         traces=_shown_traces(run),
         made_with=_made_with(summary),
     )
