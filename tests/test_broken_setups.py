@@ -307,7 +307,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_finished(tmp_path: Path)
 def test_memory_that_does_not_suffice_is_one_sentence(tmp_path: Path) -> None:
     """Torch's own error was a traceback that named no setting."""
     code = (
-        "import resource, drp.engines.transformers_engine\n"
+        "import resource, drp.engines.transformers_engine, drp.pipeline, drp.cli.progress  # what is loaded anyway\n"
         "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (now + (100 << 20), now + (100 << 20)))\n"
         "from drp.cli.app import main\nmain()\n"

@@ -261,13 +261,11 @@ def report(run: str | Path) -> RunSummary:
     from drp.reporting.write import read_summary, write_report
     from drp.runs.reader import RunReader
 
-    run = Path(run)
-    reader = RunReader(run)
+    reader = RunReader(run := Path(run))
     if not reader.began:
         what = "no stage has run there" if run.is_dir() else "there is no such folder"
-        raise RunFolderError(
-            f"{run} is not a run folder: {what}. Name one, or make it with `drp run RECIPE --out {run}`"
-        )
+        again = f"Name one, or make it with `drp run RECIPE --out {run}`"
+        raise RunFolderError(f"{run} is not a run folder: {what}. {again}")
     write_report(run, reader.recipe_name or run.name)
     return read_summary(run)
 
