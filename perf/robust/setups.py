@@ -64,7 +64,7 @@ def _run_cases() -> Iterator[Case]:
     yield case("generate: manifest of a later version", "generate run", r"manifest\.json", want="either", said="8 of 8 done", before=later)
     for path, verb, argv in (
         ("generate", "generate", "generate run"), ("generate", "prune", "prune run"), ("generate", "report", "report run"), ("prune", "train", "train run"),
-        ("evaluate/distilled", "compare", "compare run run"), ("evaluate/base", "evaluate", "evaluate run"),
+        (layout.EVALUATE_DISTILLED, "compare", "compare run run"), (layout.EVALUATE_BASE, "evaluate", "evaluate run"),
     ):
         yield case(f"{verb}: {path}/records.jsonl damaged", argv, r"records\.jsonl, line 1", r"mend or remove", before=broken(f"run/{path}/records.jsonl", _middle))
     yield case("prune: errors.jsonl damaged", "prune run", r"errors\.jsonl, line 1", r"mend or remove",

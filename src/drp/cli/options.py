@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from drp.runs import layout
+
 RecipePath = Annotated[
     str | None,
     typer.Argument(
@@ -44,6 +46,6 @@ def recipe_of(
 ) -> tuple[str | None, list[str]]:
     """Return the recipe that was named and the changes to it; without one, ``out`` must have its own."""
     recipe, changes = named(recipe, overrides)
-    if recipe is None and (out is None or not (out / "recipe.json").exists()):
+    if recipe is None and (out is None or not (out / layout.RECIPE).exists()):
         raise typer.BadParameter("name a recipe, or give --out a run folder that has one (recipe.json)")
     return recipe, changes
