@@ -248,7 +248,7 @@ def _endpoint(what: str, model: str, settings: EndpointSettings) -> Finding:
         return Finding(what=what, state="unknown", detail=said)
     except (openai.APIConnectionError, TimeoutError) as error:
         url = urlsplit(settings.base_url or "https://")
-        mend = "is it running, and is its name spelt right?"
+        mend = "is it running? Is its name spelt right?"
         if url.scheme not in ("http", "https"):
             mend = "write the URL with http:// or https:// in front"
         elif "SSL" in str(error.__cause__) or "WRONG_VERSION" in str(error.__cause__):

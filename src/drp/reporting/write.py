@@ -58,7 +58,7 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
     prompt: Any = recorded.get("prompt") or {}
     template = str(prompt.get("template", "{question}"))
     asked = "" if template == "{question}" else f" with the template {template!r}"
-    given = prompt.get("template_arguments") or {}
+    given: dict[str, object] = prompt.get("template_arguments") or {}
     asked += f" ({', '.join(f'{name}={value}' for name, value in given.items())})" if given else ""
     weights = recorded.get("dtype", "auto")
     held = "" if weights == "auto" else f", weights in {weights}"
