@@ -147,14 +147,14 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished: Path, tmp_path:
     assert [r["loss"] for r in killed] == pytest.approx([r["loss"] for r in calm], abs=2e-3)
 
 
-def kill_at_random(arguments: list[str], log: Path, rng: random.Random, most: int) -> int:
-    """Start the command and SIGKILL it, ten times; return how many died before they ended.
+def kill_at_random(arguments: list[str], log: Path, rng: random.Random, most: int, kills: int) -> int:
+    """Start the command and SIGKILL it, so many times; return how many died before they ended.
 
-    A third of the kills fall while it starts up, the others after up to ``most`` more records, so that ten
+    A third of the kills fall while it starts up, the others after up to ``most`` more records, so that the
     kills spread over the whole job however fast the machine is.
     """
     died = 0
-    for _ in range(10):
+    for _ in range(kills):
         before = log.read_bytes().count(b"\n") if log.exists() else 0
         process = subprocess.Popen(
             [*DRP, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
@@ -171,7 +171,7 @@ def kill_at_random(arguments: list[str], log: Path, rng: random.Random, most: in
     return died
 
 
-def test_ten_kills_of_generate_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+def test_six_kills_of_generate_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
     small = ["problems.0.count=60", "generate.batch_size=4", "generate.sampling.max_new_tokens=190"]
 
     def generate(name: str) -> list[str]:
@@ -179,7 +179,7 @@ def test_ten_kills_of_generate_lose_nothing_and_do_nothing_twice(tmp_path: Path)
 
     drp(*generate("calm"))
     log = tmp_path / "killed" / "generate" / "records.jsonl"
-    assert kill_at_random(generate("killed"), log, random.Random(11), most=8) >= 8
+    assert kill_at_random(generate("killed"), log, random.Random(11), most=12, kills=6) >= 5
     drp(*generate("killed"))
     assert records(tmp_path / "killed" / "generate") == records(tmp_path / "calm" / "generate")
 
@@ -194,7 +194,7 @@ def test_ten_kills_of_prune_lose_nothing_and_do_nothing_twice(finished: Path, tm
     (tmp_path / "traces.jsonl").write_text("".join(json.dumps({k: r[k] for k in keep}) + "\n" for r in many))
     drp(*prune("calm-prune"))
     log = tmp_path / "killed-prune" / "prune" / "records.jsonl"
-    assert kill_at_random(prune("killed-prune"), log, random.Random(12), most=80) >= 8
+    assert kill_at_random(prune("killed-prune"), log, random.Random(12), most=80, kills=10) >= 8
     drp(*prune("killed-prune"))
     for name in ("records.jsonl", "errors.jsonl"):
         calm = sorted((tmp_path / "calm-prune" / "prune" / name).read_text().splitlines())

@@ -46,3 +46,19 @@ async def test_a_killed_process_is_an_error_that_says_so(counter: FileTokenCount
             os.kill(child, signal.SIGKILL)
         with pytest.raises(DrpError, match="died"):
             await judge.verdict(TRACE, UNITS, script, TRACE.answer)
+
+
+async def test_what_was_about_to_be_sent_when_it_stops_is_cancelled(counter: FileTokenCounter) -> None:
+    """Ctrl-C within the moment in which jobs are gathered left a traceback of the event loop behind."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    script = RulesTeacher().script(TRACE.question, TRACE.answer, UNITS)
+    with Grader() as grader, open_pool(counter) as pool:
+        waiting = asyncio.create_task(
+            Judge(PruneSettings(), grader, counter, pool=pool).verdict(TRACE, UNITS, script, TRACE.answer)
+        )
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.sleep(0.05)
+    assert not faults

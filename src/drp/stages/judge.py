@@ -127,7 +127,10 @@ class JudgePool:
                 sent.add_done_callback(partial(_hand_back, futures))
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; jobs that were about to be sent are not."""
+        jobs, self._jobs = self._jobs, []
+        for _, future in jobs:
+            future.cancel()
         self._executor.shutdown(cancel_futures=True)
 
 
