@@ -83,13 +83,14 @@ def cut(_: int) -> web.StreamResponse:
         lambda n: failure(429, "slow down", **{"Retry-After": "0.1"}),
         lambda n: failure(500, "oops"),
         lambda n: failure(503, "overloaded"),
+        lambda n: failure(429, "You exceeded your current quota, see account/billing. Please retry in 0.1s."),
         lambda n: web.Response(text='{"choices": [{"message": {"content": "ha', content_type="application/json"),
         lambda n: web.Response(text="<html>bad gateway</html>", content_type="text/html"),
         lambda n: web.json_response({"choices": []}),
         lambda n: web.json_response({"error": {"message": "in a 200"}}),
         cut,
     ],
-    ids=["429", "429-after", "500", "503", "truncated", "html", "no-choices", "error-in-200", "cut"],
+    ids=["429", "429-after", "500", "503", "429-of-a-minute", "truncated", "html", "no-choices", "error-in-200", "cut"],
 )  # fmt: skip
 async def test_what_may_succeed_later_is_asked_again(server: Loopback, script: Script, fault: Play) -> None:
     script.play = first(fault)
@@ -146,6 +147,10 @@ async def test_a_wrong_set_up_stops_at_once(
     with pytest.raises(EngineError, match=said):
         await ask(server)
     assert script.hits <= 2  # the second asks whether another text is refused too
+    script.hits = 0
+    with pytest.raises(EngineError, match=said):
+        await ask(server, 20)
+    assert script.hits <= 21  # once for all of them
 
 
 async def test_one_text_that_is_refused_is_that_items_own(server: Loopback, script: Script) -> None:

@@ -23,9 +23,9 @@ Meaning = Literal["later", "setup", "item", "doubtful"]
 ``item``: this text will never pass; ``doubtful``: the request is refused, and only another text shows why."""
 
 _EMPTY_ACCOUNT = re.compile(
-    r"insufficient[_ ](?:quota|balance|funds|credit)|billing|credit balance|exceeded your (?:current )?quota",
-    re.I,
+    r"insufficient[_ ](?:quota|balance|funds|credits?)|credit balance is too low", re.I
 )
+"""Not "billing" or "exceeded your quota": OpenAI and Gemini say these of limits that pass within a minute, too."""
 _REFUSED_TEXT = re.compile(
     r"content[_ -](?:filter|policy|management)|invalid_prompt|flagged|moderation|safety (?:system|policy|filter)",
     re.I,

@@ -93,7 +93,7 @@ class OpenAIEngine:
             max_retries=0,  # trying again is done here, where the limits see it
             http_client=DefaultAioHttpClient(),
         )
-        self._answered = self._away = False
+        self._answered = self._away = self._refusing = False
         self._probing = asyncio.Lock()
 
     @property
@@ -211,17 +211,16 @@ class OpenAIEngine:
     async def refuses_all(self, body: dict[str, Any]) -> bool:
         """Return whether another text, asked for in the same way, is refused too."""
         async with self._probing:
-            if self._answered:
-                return False
+            if self._answered or self._refusing:
+                return self._refusing
+            probe = body | {"messages": [PROBE.model_dump()], self.provider.length: PROBE_TOKENS}
             try:
-                await self._send(
-                    body | {"messages": [PROBE.model_dump()], self.provider.length: PROBE_TOKENS}, 64
-                )
+                await self._send(probe, 2 * PROBE_TOKENS)
             except openai.APIStatusError as error:
-                return meaning(error) != "later"
+                self._refusing = meaning(error) != "later"
             except (openai.APIError, TimeoutError, BadReplyError):
-                return False
-            return False
+                pass  # nothing is known, so the item answers for it
+            return self._refusing
 
     def read(self, content: bytes, body: dict[str, Any]) -> Completion:
         """Return the completion that the reply to a request holds.

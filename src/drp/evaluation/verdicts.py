@@ -4,12 +4,21 @@ from collections.abc import Sequence
 
 from drp.grading.grader import Grader
 from drp.records import Completion, Trace
-from drp.text.answers import final_answer
+from drp.text.answers import MARKED, final_answer
 
 
 def is_right(made: Completion | Trace, gold: str, grader: Grader) -> bool:
     """Return whether a student of ours answered right; without an answer, thinking that never closed is wrong."""
-    return (made.closed or bool(made.answer)) and grader.is_correct(made.answer, gold)
+    return (made.closed or bool(made.answer)) and _right(made.answer, made, gold, grader)
+
+
+def _right(text: str, made: Completion | Trace, gold: str, grader: Grader) -> bool:
+    """Grade what a completion says; one that was cut off has an answer only where it is marked.
+
+    The last number of a sentence that breaks off may be half a number, or one on the way: ``506 + 10 = 51``.
+    """
+    verdict = grader.grade(text, gold)
+    return verdict.correct and (made.finish_reason != "length" or verdict.reading in MARKED)
 
 
 def graded_again(traces: Sequence[Trace], grader: Grader) -> list[Trace]:
@@ -28,6 +37,6 @@ def grade_traces(
                 text = trace.answer
                 if from_thinking and final_answer(text) is None:
                     text = trace.thinking
-                trace = trace.model_copy(update={"correct": grader.is_correct(text, trace.gold)})
+                trace = trace.model_copy(update={"correct": _right(text, trace, trace.gold, grader)})
             graded.append(trace)
     return graded
