@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -151,6 +152,32 @@ async def test_a_wrong_set_up_stops_at_once(
     with pytest.raises(EngineError, match=said):
         await ask(server, 20)
     assert script.hits <= 21  # once for all of them
+
+
+async def test_a_doubt_that_cannot_be_cleared_up_is_tried_again(server: Loopback, script: Script) -> None:
+    """Without another text to compare with, a 400 was the end of the item."""
+    script.play = lambda n: failure(400, "string too odd") if n == 1 else failure(503, "overloaded")
+    (outcome,) = await ask(server, max_retries=0)
+    assert isinstance(outcome, Failure) and outcome.retry and script.hits == 2
+
+
+async def test_a_reset_connection_is_not_a_server_that_is_away() -> None:
+    """The transport calls both a time-out of connecting, so a reset was waited for, and announced, as a restart."""
+    said: list[str] = []
+
+    async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+        engine = OpenAIEngine("m", base_url=url, max_retries=1, say=said.append)
+        engine._answered = True
+        (reply,) = [r async for r in engine.complete([[request()]])]
+        await engine.close()
+    assert isinstance(reply.outcome, Failure) and reply.outcome.kind == "connection" and not said
 
 
 async def test_one_text_that_is_refused_is_that_items_own(server: Loopback, script: Script) -> None:

@@ -319,10 +319,9 @@ class BatchEngine:
         for answer in answers:
             error = _Error.model_validate(answer.body.get("error") or {})
             what = meaning_of(answer.status_code, f"{error.code} {error.message}")
-            doubtful = what == "doubtful" and asked is not None
-            if what == "setup" or (
-                doubtful and asked and await self.engine.refuses_all(self.engine.body(asked))
-            ):
+            if what == "doubtful" and asked is not None:
+                what = await self.engine.cleared_up(self.engine.body(asked))
+            if what == "setup":
                 self._collected(state)
                 raise self.engine.refusal(answer.status_code, error.message or "no reason given")
 

@@ -6,9 +6,11 @@ mended nothing would be asked again. So only what depends on an item's own text 
 
 import random
 import re
+from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import openai
+from aiohttp import ClientConnectorError
 
 from drp.engines.chat_replies import BadReplyError
 
@@ -111,15 +113,27 @@ def _lengths(words: str) -> tuple[int, int]:
 
 
 def nobody_listens(error: BaseException) -> bool:
-    """Return whether a connection could not be made at all; the transport calls some of these a time-out."""
-    return isinstance(error, openai.APIConnectionError) and "Connect" in type(error.__cause__).__name__
+    """Return whether a connection could not be made at all: refused, or no such host."""
+    return any(isinstance(cause, ClientConnectorError | ConnectionRefusedError) for cause in _causes(error))
 
 
 def lost(error: openai.APIError | TimeoutError, timeout_s: float) -> tuple[str, str]:
-    """Return kind and message of a request that got no reply at all."""
-    if isinstance(error, TimeoutError | openai.APITimeoutError) and not nobody_listens(error):
+    """Return kind and message of a request that got no reply at all.
+
+    The transport calls every fault of a socket a time-out of connecting; what it was stands behind that.
+    """
+    broken = any(
+        isinstance(cause, OSError) and not isinstance(cause, TimeoutError) for cause in _causes(error)
+    )
+    if isinstance(error, TimeoutError | openai.APITimeoutError) and not broken:
         return "timeout", f"no reply within {timeout_s:g} s"
     return "connection", str(error.__cause__ or error)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def retry_after(error: BaseException | None) -> float | None:

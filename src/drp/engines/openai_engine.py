@@ -14,7 +14,17 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from drp.engines.base import Message, Reply, Request, Wasted
 from drp.engines.chat_replies import SHOWN, BadReplyError, read_reply
-from drp.engines.endpoint_errors import clamped, lost, meaning, mend, nobody_listens, pause, retry_after, said
+from drp.engines.endpoint_errors import (
+    Meaning,
+    clamped,
+    lost,
+    meaning,
+    mend,
+    nobody_listens,
+    pause,
+    retry_after,
+    said,
+)
 from drp.engines.limits import Limits
 from drp.engines.pricing import rough_tokens
 from drp.engines.providers import PRESETS, PROVIDERS, Provider, ProviderName, provider_of, request_body
@@ -132,7 +142,9 @@ class OpenAIEngine:
             outcome = await self._until_it_works(body, tokens, wasted)
         except openai.APIStatusError as error:
             what = meaning(error)
-            if what == "setup" or (what == "doubtful" and await self.refuses_all(body)):
+            if what == "doubtful":
+                what = await self.cleared_up(body)
+            if what == "setup":
                 raise self.refusal(error.status_code, said(error)) from error
             outcome = self.failed(
                 request.id,
@@ -208,19 +220,24 @@ class OpenAIEngine:
         self._answered, self._away = True, False
         return self.read(content, body)
 
-    async def refuses_all(self, body: dict[str, Any]) -> bool:
-        """Return whether another text, asked for in the same way, is refused too."""
+    async def cleared_up(self, body: dict[str, Any]) -> Meaning:
+        """Return what a doubtful refusal means, by asking for another text in the same way."""
         async with self._probing:
-            if self._answered or self._refusing:
-                return self._refusing
+            if self._refusing:
+                return "setup"
+            if self._answered:
+                return "item"
             probe = body | {"messages": [PROBE.model_dump()], self.provider.length: PROBE_TOKENS}
             try:
                 await self._send(probe, 2 * PROBE_TOKENS)
             except openai.APIStatusError as error:
                 self._refusing = meaning(error) != "later"
-            except (openai.APIError, TimeoutError, BadReplyError):
-                pass  # nothing is known, so the item answers for it
-            return self._refusing
+                return "setup" if self._refusing else "later"
+            except (openai.APIError, TimeoutError):
+                return "later"  # nothing is known yet
+            except BadReplyError:
+                pass  # an answer, of whatever kind
+            return "item"
 
     def read(self, content: bytes, body: dict[str, Any]) -> Completion:
         """Return the completion that the reply to a request holds.
