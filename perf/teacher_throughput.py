@@ -39,9 +39,8 @@ from drp.runs.folder import RunFolder
 from drp.runs.stage import NoProgress
 from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
-from drp.teachers.edit_script import EditScriptTeacher
+from drp.teachers.edit_script import EditScriptSettings, EditScriptTeacher
 from drp.teachers.line_protocol import render_edits
-from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesTeacher
 from drp.text.tokens import FileTokenCounter
 from drp.text.units import split_units
@@ -178,14 +177,17 @@ def main() -> None:
     args = parser.parse_args()
 
     traces = many(args.traces, args.requests, args.steps)
-    teacher = EditScriptTeacher(None, LlmSettings(window_units=100_000, window_chars=10**9))  # type: ignore[arg-type]
+    teacher = EditScriptTeacher(None, EditScriptSettings(window_units=100_000, window_chars=10**9))  # type: ignore[arg-type]
     engine = OpenAIEngine("m", base_url="http://127.0.0.1:1/v1")
     replies: dict[str, str] = {}
     bodies: list[dict[str, Any]] = []
     kept: list[Trace] = []
     for trace in traces:
         units = split_units(trace.thinking)
-        if len(units) > LlmSettings().window_units or len(trace.thinking) > LlmSettings().window_chars:
+        if (
+            len(units) > EditScriptSettings().window_units
+            or len(trace.thinking) > EditScriptSettings().window_chars
+        ):
             continue  # one request a trace, so that both clients send the same number
         (request,) = teacher.requests(trace, units)
         bodies.append(engine.body(request))

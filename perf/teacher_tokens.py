@@ -28,13 +28,12 @@ from drp.pruning.skills import classify
 from drp.records import Edit, EditScript, Trace, Usage
 from drp.reporting.terminal import print_table
 from drp.reporting.text import Table
-from drp.stages.estimate import CHARS_PER_TOKEN
-from drp.teachers.edit_script import EditScriptTeacher
+from drp.teachers.edit_script import EditScriptSettings, EditScriptTeacher
 from drp.teachers.json_protocol import render_json
 from drp.teachers.line_protocol import parse_reply, render_edits
-from drp.teachers.llm import LlmSettings
+from drp.teachers.load import CHARS_PER_TOKEN
 from drp.teachers.rules import RulesTeacher
-from drp.teachers.two_stage import TwoStageTeacher
+from drp.teachers.two_stage import TwoStageSettings, TwoStageTeacher
 from drp.text.tokens import FileTokenCounter
 from drp.text.units import split_units
 
@@ -81,9 +80,9 @@ def asked(requests: Sequence[Request], count: Count) -> float:
 def measure(path: Path, price: Price, count: Count) -> dict[str, Any]:
     """Return mean tokens per trace and dollars per 1,000 traces of every format."""
     protocols = {
-        "two_stage": TwoStageTeacher(None, LlmSettings()),  # type: ignore[arg-type]  # they only build requests
-        "edit_script, lines": EditScriptTeacher(None, LlmSettings()),  # type: ignore[arg-type]
-        "edit_script, json": EditScriptTeacher(None, LlmSettings(format="json")),  # type: ignore[arg-type]
+        "two_stage": TwoStageTeacher(None, TwoStageSettings()),  # type: ignore[arg-type]  # they only build requests
+        "edit_script, lines": EditScriptTeacher(None, EditScriptSettings()),  # type: ignore[arg-type]
+        "edit_script, json": EditScriptTeacher(None, EditScriptSettings(format="json")),  # type: ignore[arg-type]
     }
     totals = {name: [0.0, 0.0] for name in protocols}
     traces: list[Trace] = [t for t in read_traces(path) if t.thinking.strip()]

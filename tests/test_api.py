@@ -81,7 +81,7 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
 def test_a_recipe_is_a_file_a_folder_a_mapping_or_a_recipe(tmp_path: Path) -> None:
     """One place reads them all, and leaves what it was given as it was."""
     given = {"name": "x", "train": {"epochs": 2}}
-    loaded = load_recipe(given, ["train.epochs=5", "prune.rules.keep_checks=0"])
+    loaded = load_recipe(given, ["train.epochs=5", "prune.teacher.keep_checks=0"])
     assert (loaded.name, loaded.train.epochs, given["train"]) == ("x", 5, {"epochs": 2})
     again = load_recipe(loaded, ["train.epochs=7"])
     assert (again.prune, again.train.epochs, loaded.train.epochs) == (loaded.prune, 7, 5)

@@ -96,7 +96,14 @@ def moody() -> Iterator[Loopback]:
 
 def test_one_ctrl_c_stops_generation_at_once_and_loses_nothing(tmp_path: Path) -> None:
     """The event loop only cancels its task, which computing never looks at: it took the rest of the stage."""
-    command = ["generate", MINI, "problems.0.count=200", "generate.batch_size=10", "--out", str(tmp_path)]
+    command = [
+        "generate",
+        MINI,
+        "problems.0.count=200",
+        "generate.engine.batch_size=10",
+        "--out",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(
         [*DRP, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
@@ -117,7 +124,7 @@ def test_nobody_listening_is_an_error_before_anything_starts(tmp_path: Path, tra
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    teacher = ["prune.teacher=edit_script", f"prune.endpoint.base_url={url}"]
+    teacher = ["prune.teacher=edit_script", f"prune.teacher.endpoint.base_url={url}"]
     result = drp("prune", "--traces", str(traces), "--out", str(tmp_path / "out"), *teacher)
     refused(result, "teacher's endpoint", "nobody answers at", "is it running?")
     result = drp("run", MINI, *SMALL, *teacher, "--out", str(tmp_path / "run"))
@@ -155,7 +162,7 @@ def test_training_problems_that_are_evaluated_on_are_named(tmp_path: Path) -> No
 def test_a_run_stops_at_a_stage_with_items_pending(tmp_path: Path, traces: Path, moody: Any) -> None:
     """2 of 8 pruned and 6 to be tried again is no finished stage: exit 1, the reason and its file."""
     teacher = [
-        "prune.teacher=edit_script", f"prune.endpoint.base_url={moody.url}", "prune.endpoint.max_retries=0",
+        "prune.teacher=edit_script", f"prune.teacher.endpoint.base_url={moody.url}", "prune.teacher.endpoint.max_retries=0",
     ]  # fmt: skip
     out = tmp_path / "out"
     command = ["prune", "--traces", str(traces), "--out", str(out), *teacher]
@@ -168,9 +175,9 @@ def test_a_run_stops_at_a_stage_with_items_pending(tmp_path: Path, traces: Path,
 @pytest.mark.parametrize(
     ("status", "code", "said", "mend"),
     [
-        (404, "model_not_found", "the model's name there, 'wrong'", "prune.llm.model=right"),
-        (400, "unsupported_parameter", "endpoint.omit", "prune.endpoint.omit=[temperature]"),
-        (429, "insufficient_quota", "Top it up", "prune.llm.model=wrong"),
+        (404, "model_not_found", "the model's name there, 'wrong'", "prune.teacher.model=right"),
+        (400, "unsupported_parameter", "endpoint.omit", "prune.teacher.endpoint.omit=[temperature]"),
+        (429, "insufficient_quota", "Top it up", "prune.teacher.model=wrong"),
     ],
 )
 def test_a_refused_set_up_leaves_nothing_final_behind(
@@ -188,9 +195,9 @@ def test_a_refused_set_up_leaves_nothing_final_behind(
     out = tmp_path / "out"
     command = [
         "prune", "--traces", str(traces), "--out", str(out), "prune.teacher=edit_script",
-        f"prune.endpoint.base_url={server.url}",
+        f"prune.teacher.endpoint.base_url={server.url}",
     ]  # fmt: skip
-    refused(drp(*command, "prune.llm.model=wrong"), said)
+    refused(drp(*command, "prune.teacher.model=wrong"), said)
     folder = StageFolder(out / "prune", "prune")
     manifest = folder.manifest()
     assert manifest and not manifest.complete and not folder.failures()
@@ -212,15 +219,16 @@ def test_what_an_endpoint_refused_is_asked_of_another(tmp_path: Path, traces: Pa
     server = Loopback(answer)
     command = [
         "prune", "--traces", str(traces), "--out", str(tmp_path / "out"), "prune.teacher=edit_script",
-        "prune.llm.model=m",
+        "prune.teacher.model=m",
     ]  # fmt: skip
-    first = drp(*command, f"prune.endpoint.base_url={server.url}")
+    first = drp(*command, f"prune.teacher.endpoint.base_url={server.url}")
     assert first.returncode == 0 and "7 of 8 done, 1 left out" in first.stdout, first.stdout + first.stderr
     asked, strict = len(server.bodies), False
     assert (
-        drp(*command, f"prune.endpoint.base_url={server.url}").returncode == 0 and len(server.bodies) == asked
+        drp(*command, f"prune.teacher.endpoint.base_url={server.url}").returncode == 0
+        and len(server.bodies) == asked
     )
-    other = drp(*command, f"prune.endpoint.base_url={server.url.replace('127.0.0.1', 'localhost')}")
+    other = drp(*command, f"prune.teacher.endpoint.base_url={server.url.replace('127.0.0.1', 'localhost')}")
     assert "8 of 8 done" in other.stdout and len(server.bodies) > asked
     server.stop()
 
@@ -235,7 +243,7 @@ def test_an_endpoint_that_refuses_every_item_has_not_finished_anything(tmp_path:
     server = Loopback(answer)
     command = [
         "prune", "--traces", str(traces), "--out", str(tmp_path / "out"), "prune.teacher=edit_script",
-        f"prune.endpoint.base_url={server.url}", "prune.llm.model=m",
+        f"prune.teacher.endpoint.base_url={server.url}", "prune.teacher.model=m",
     ]  # fmt: skip
     refused(drp(*command), "8 of 8 items have no outcome yet", "maximum context length")
 
@@ -292,7 +300,14 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_finished(tmp_path: Path)
         "resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000))\n"
         "from drp.cli.app import main\nmain()\n"
     )
-    command = ["generate", MINI, "problems.0.count=30", "generate.batch_size=5", "--out", str(tmp_path)]
+    command = [
+        "generate",
+        MINI,
+        "problems.0.count=30",
+        "generate.engine.batch_size=5",
+        "--out",
+        str(tmp_path),
+    ]
     result = subprocess.run(
         [sys.executable, "-c", code, *command],
         capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False,
@@ -312,12 +327,19 @@ def test_memory_that_does_not_suffice_is_one_sentence(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_AS, (now + (100 << 20), now + (100 << 20)))\n"
         "from drp.cli.app import main\nmain()\n"
     )
-    command = ["generate", MINI, "problems.0.count=1000", "generate.batch_size=1000", "--out", str(tmp_path)]
+    command = [
+        "generate",
+        MINI,
+        "problems.0.count=1000",
+        "generate.engine.batch_size=1000",
+        "--out",
+        str(tmp_path),
+    ]
     result = subprocess.run(
         [sys.executable, "-c", code, *command],
         capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False,
     )  # fmt: skip
-    refused(result, "can't allocate memory", "generate.batch_size")
+    refused(result, "can't allocate memory", "generate.engine.batch_size")
 
 
 def test_a_change_in_the_middle_of_a_large_file_is_another_model(

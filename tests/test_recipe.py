@@ -173,10 +173,15 @@ def test_overrides_reach_every_depth() -> None:
 def test_execution_fields_are_no_part_of_fingerprints() -> None:
     one = load_recipe(None)
     two = load_recipe(None, [
-        "generate.batch_size=3", "evaluate.batch_size=3", "student.device=cpu", "train.device_batch=1",
-        "generate.endpoint.base_url=http://x", "evaluate.runs=4",
+        "generate.engine.batch_size=3", "evaluate.engine.batch_size=3", "student.device=cpu", "train.device_batch=1",
+        "evaluate.runs=4",
     ])  # fmt: skip
     assert defining(one) == defining(two)
+    served, elsewhere = (
+        ("generate.engine=openai", "generate.engine.base_url=http://x"),
+        ("generate.engine=openai",),
+    )
+    assert defining(load_recipe(None, served)) == defining(load_recipe(None, elsewhere)) != defining(one)
     assert defining(one) != defining(load_recipe(None, ["generate.sampling.temperature=0.7"]))
     assert defining(one) != defining(load_recipe(None, ["train.rank=4"]))
 
@@ -185,11 +190,10 @@ def test_settings_of_an_unused_teacher_are_no_part_of_fingerprints() -> None:
     def fingerprint(*overrides: str) -> object:
         return defining_pruning(load_recipe(None, overrides).prune)
 
-    assert fingerprint() == fingerprint("prune.llm.model=other")
-    assert fingerprint() != fingerprint("prune.rules.keep_checks=3")
+    assert fingerprint() != fingerprint("prune.teacher.keep_checks=3")
     by_model = "prune.teacher=edit_script"
-    assert fingerprint(by_model) == fingerprint(by_model, "prune.rules.keep_checks=3")
-    assert fingerprint(by_model) != fingerprint(by_model, "prune.llm.model=other")
+    assert fingerprint(by_model) == fingerprint("prune.teacher.keep_checks=3", by_model)
+    assert fingerprint(by_model) != fingerprint(by_model, "prune.teacher.model=other")
 
 
 def test_every_field_is_documented() -> None:

@@ -67,7 +67,7 @@ def test_every_stage_leaves_its_folder(finished: Path) -> None:
 def test_the_same_command_again_does_nothing_twice(finished: Path) -> None:
     stages = ("generate", "prune", "train", "evaluate/base", "evaluate/distilled")
     before = {s: (finished / s / "records.jsonl").read_bytes() for s in stages}
-    result = drp("run", RECIPE, *QUICK, "generate.batch_size=5", "--out", str(finished))
+    result = drp("run", RECIPE, *QUICK, "generate.engine.batch_size=5", "--out", str(finished))
     assert before == {s: (finished / s / "records.jsonl").read_bytes() for s in stages}
     assert "already trained" in result.stdout and "changed" not in result.stdout
 
@@ -172,7 +172,7 @@ def kill_at_random(arguments: list[str], log: Path, rng: random.Random, most: in
 
 
 def test_six_kills_of_generate_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
-    small = ["problems.0.count=60", "generate.batch_size=4", "generate.sampling.max_new_tokens=190"]
+    small = ["problems.0.count=60", "generate.engine.batch_size=4", "generate.sampling.max_new_tokens=190"]
 
     def generate(name: str) -> list[str]:
         return ["generate", RECIPE, *small, "--out", str(tmp_path / name)]

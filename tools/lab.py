@@ -4,7 +4,7 @@
         [--only PATTERN …] [--minutes M] [section.field=value …]
 
 Each row is one run folder under ``--work``, made by `drp.run`; the same command again goes on where it stopped. Figures
-(lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one tier, one seed and three
+(lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one benchmark, one seed and three
 methods, for a CPU. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import lab_report
 from drp.evaluation.metrics import measured_part
 from drp.records import Trace
-from drp.reporting.summary import by_benchmark, summarise_tier, tier_order
+from drp.reporting.summary import benchmark_order, by_benchmark, summarise_benchmark
 from drp.runs import layout
 from drp.runs.reader import RunReader
 from drp.stages.train import RlStep
@@ -134,7 +134,7 @@ class Lab:
         run = RunReader(folder)
         before = by_benchmark(_completions(RunReader(self.work / "base"), layout.EVALUATE_BASE))
         after = by_benchmark(_completions(run, layout.EVALUATE_DISTILLED))
-        tiers = [summarise_tier(b, before[b], after[b]) for b in sorted(after, key=tier_order)]
+        benchmarks = [summarise_benchmark(b, before[b], after[b]) for b in sorted(after, key=benchmark_order)]
         train = run.manifest(layout.TRAIN)
         with self.lock:
             self.results[row.name] = {
@@ -144,7 +144,7 @@ class Lab:
                 "learnability": run.learnability(),
                 "sampled": _sampled(run, train.counts if train else {}),
                 "histograms": {b: [_histogram(before[b]), _histogram(after[b])] for b in after},
-                "tiers": [tier.model_dump(mode="json") for tier in tiers],
+                "benchmarks": [result.model_dump(mode="json") for result in benchmarks],
             }  # fmt: skip
             if row.recipe in ("think_prune", "drp_rl"):
                 steps = run.records(layout.TRAIN, RlStep)
@@ -153,11 +153,7 @@ class Lab:
         print(
             row.name,
             f"{seconds:.0f} s",
-            *(
-                f"{100 * t.distilled.accuracy:.1f}/{t.distilled.tokens_mean:.0f}"
-                for t in tiers
-                if t.distilled
-            ),
+            *(f"{100 * t.after.accuracy:.1f}/{t.after.tokens_mean:.0f}" for t in benchmarks if t.after),
             flush=True,
         )
 
@@ -177,10 +173,13 @@ class Lab:
         recipe = str(RECIPES / f"{row.recipe}.yaml")
         self.call(folder, "evaluate", recipe, [*self.changes, *row.changes, f"student.model={model}"])
         found = by_benchmark(_completions(RunReader(folder), layout.EVALUATE_BASE))
-        tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
+        benchmarks = [summarise_benchmark(b, found[b], None) for b in sorted(found, key=benchmark_order)]
         with self.lock:
             others = [p for p in self.curves.get(name, []) if p["strength"] != row.strength]
-            point = {"strength": row.strength, "tiers": [t.base.model_dump(mode="json") for t in tiers]}
+            point = {
+                "strength": row.strength,
+                "benchmarks": [t.base.model_dump(mode="json") for t in benchmarks],
+            }
             self.curves[name] = sorted([*others, point], key=lambda p: p["strength"])
             self.write()
 

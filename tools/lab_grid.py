@@ -7,8 +7,8 @@ STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Of an adapter, for the curve of length against strength."""
 
 SMALL = (
-    "problems=[{benchmark: mini-gsm, split: train, count: 96}]", "generate.batch_size=48", "train.epochs=2",
-    "evaluate.benchmarks=[{benchmark: mini-gsm, count: 32}]", "evaluate.runs=1", "evaluate.batch_size=32",
+    "problems=[{benchmark: mini-gsm, split: train, count: 96}]", "generate.engine.batch_size=48", "train.epochs=2",
+    "evaluate.benchmarks=[{benchmark: mini-gsm, count: 32}]", "evaluate.runs=1", "evaluate.engine.batch_size=32",
 )  # fmt: skip
 """What the small grid changes, so that a laptop does it in minutes; its figures say nothing but that everything runs."""
 
@@ -51,7 +51,7 @@ def grid(seeds: int, size: str) -> list[Row]:
         ("drp_rl", "drp_rl", "drp", "student.model"),
         ("think_prune", "think_prune", None, ""),
         ("direct", "direct", None, ""),
-        ("cot_valve", "cot_valve", "direct", "valve.short_model"),
+        ("cot_valve", "cot_valve", "direct", "method.short_model"),
     ):
         rows += [
             Row(f"{method}-{s}", recipe, (f"train.seed={s}",), after and f"{after}-{s}", takes)
@@ -59,13 +59,13 @@ def grid(seeds: int, size: str) -> list[Row]:
         ]
     one_tier = "problems=[{benchmark: mini-gsm, split: train, count: 2250}]"
     others: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("segmentation", "sentences", ("prune.rules.segmentation=default",)),
-        ("segmentation", "whole", ("prune.rules.segmentation=none", "prune.checks.min_length_ratio=0")),
-        ("teacher", "mistakes-10", ("prune.rules.mistakes=0.1",)),
-        ("teacher", "mistakes-30", ("prune.rules.mistakes=0.3",)),
-        ("style", "foreign-style", ("prune.rules.style=foreign",)),
+        ("segmentation", "sentences", ("prune.teacher.segmentation=default",)),
+        ("segmentation", "whole", ("prune.teacher.segmentation=none", "prune.checks.min_length_ratio=0")),
+        ("teacher", "mistakes-10", ("prune.teacher.mistakes=0.1",)),
+        ("teacher", "mistakes-30", ("prune.teacher.mistakes=0.3",)),
+        ("style", "foreign-style", ("prune.teacher.style=foreign",)),
         ("answer", "short-answer", ("prune.answer=short",)),
-        ("settings", "checks-kept", ("prune.rules.keep_checks=9",)),
+        ("settings", "checks-kept", ("prune.teacher.keep_checks=9",)),
         ("settings", "preference", ("train.objective=preference", "train.learning_rate=2e-4")),
         ("settings", "one-tier", (one_tier,)),
         ("settings", "rate-1e-4", ("train.learning_rate=1e-4",)),
@@ -74,11 +74,17 @@ def grid(seeds: int, size: str) -> list[Row]:
     )
     rows += [Row(f"{name}-0", "drp", changes, table=table) for table, name, changes in others]
     moved = {"after": "drp-0", "takes": "student.model"}
-    gentle = ("rl.steps=40", "rl.length_weight=0.2", "rl.most_loss=0.1", "rl.validation=128", "rl.looks=3")
+    gentle = (
+        "method.steps=40",
+        "method.length_weight=0.2",
+        "method.most_loss=0.1",
+        "method.validation=128",
+        "method.looks=3",
+    )
     rows += [
         Row("drp_drp-0", "drp", table="settings", **moved),
         Row("drp_rl_gentle-0", "drp_rl", gentle, table="rl", **moved),
-        Row("drp_rl_kl-0", "drp_rl", ("rl.kl=0.05",), table="rl", **moved),
+        Row("drp_rl_kl-0", "drp_rl", ("method.kl=0.05",), table="rl", **moved),
     ]
     return rows + [
         Row(f"curve-{name}-{strength:g}", "drp", ("evaluate.runs=1",), name, strength=strength, table="curve")

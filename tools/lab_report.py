@@ -26,47 +26,49 @@ COLOURS = {
 }  # fmt: skip
 
 
-def _tiers(rows: Rows) -> list[str]:
-    return [t["benchmark"] for t in next(iter(rows.values()))["tiers"]]
+def _benchmarks(rows: Rows) -> list[str]:
+    return [t["benchmark"] for t in next(iter(rows.values()))["benchmarks"]]
 
 
 def _short(m: dict[str, Any]) -> str:
     return f"{100 * m['accuracy']:.1f} / {m['tokens_mean']:.0f}"
 
 
-def _against_base(tier: dict[str, Any]) -> str:
-    c = tier["comparison"]
+def _against_base(result: dict[str, Any]) -> str:
+    c = result["comparison"]
     low, high = (100 * c["accuracy_difference_interval"][k] for k in ("low", "high"))
     shown = "" if c["non_inferiority"]["shown"] else " ✗"
     return (
-        f"{_short(tier['distilled'])} ({100 * c['accuracy_difference']:+.1f} [{low:+.1f}, {high:+.1f}]{shown}, "
+        f"{_short(result['after'])} ({100 * c['accuracy_difference']:+.1f} [{low:+.1f}, {high:+.1f}]{shown}, "
         f"{100 * (c['tokens_ratio'] - 1):+.0f} %)"
     )
 
 
 def _compared(title: str, rows: Rows) -> Table:
-    base = ("base", *(_short(t["base"]) for t in next(iter(rows.values()))["tiers"]))
-    lines = [(name, *map(_against_base, row["tiers"])) for name, row in rows.items()]
-    return Table(title, ("run", *_tiers(rows)), (base, *lines))
+    base = ("base", *(_short(t["base"]) for t in next(iter(rows.values()))["benchmarks"]))
+    lines = [(name, *map(_against_base, row["benchmarks"])) for name, row in rows.items()]
+    return Table(title, ("run", *_benchmarks(rows)), (base, *lines))
 
 
 def _summary(rows: Rows) -> Table:
-    """Return one line a method: means over its seeds, and at how many of them no tier lost."""
-    tiers, lines = _tiers(rows), []
+    """Return one line a method: means over its seeds, and at how many of them no benchmark lost."""
+    benchmarks, lines = _benchmarks(rows), []
     for method in COLOURS:
         found = _seeds(rows, method)
         if not found:
             continue
         cells: list[str] = []
-        for k in range(len(tiers)):
-            gains = [100 * row["tiers"][k]["comparison"]["accuracy_difference"] for row in found]
-            ratio = sum(row["tiers"][k]["comparison"]["tokens_ratio"] for row in found) / len(found)
+        for k in range(len(benchmarks)):
+            gains = [100 * row["benchmarks"][k]["comparison"]["accuracy_difference"] for row in found]
+            ratio = sum(row["benchmarks"][k]["comparison"]["tokens_ratio"] for row in found) / len(found)
             spread = f" ({min(gains):+.1f} … {max(gains):+.1f})" if len(gains) > 1 else ""
             cells.append(f"{sum(gains) / len(gains):+.1f}{spread}, {100 * (ratio - 1):+.0f} %")
-        safe = sum(all(t["comparison"]["non_inferiority"]["shown"] for t in row["tiers"]) for row in found)
+        safe = sum(
+            all(t["comparison"]["non_inferiority"]["shown"] for t in row["benchmarks"]) for row in found
+        )
         lines.append((method, str(len(found)), *cells, f"{safe} of {len(found)}"))
     note = "Difference from base in points (least … greatest over seeds), change of tokens."
-    head = ("method", "seeds", *tiers, "not inferior on any tier")
+    head = ("method", "seeds", *benchmarks, "not inferior on any benchmark")
     return Table("Methods, means over training seeds", head, tuple(lines), note)
 
 
@@ -77,7 +79,7 @@ def _learnability(rows: Rows) -> Table:
         (
             name, f"{found['pruned']:.2f}", f"{found['pruned_tokens']:.0f}",
             f"{found['own_trace']:.2f} / {found['own_tokens']:.0f}",
-            *(f"{100 * t['distilled']['accuracy']:.1f}" for t in row["tiers"]),
+            *(f"{100 * t['after']['accuracy']:.1f}" for t in row["benchmarks"]),
         )
         for name, row, found in sorted(known, key=lambda item: item[2]["pruned"])
     ]  # fmt: skip
@@ -86,12 +88,12 @@ def _learnability(rows: Rows) -> Table:
         "start from students of their own."
     )
     head = ("trained on the targets of", "NLL, nats/token", "tokens a target", "own traces: NLL / tokens")
-    return Table("Table 4: learnability", (*head, *_tiers(rows)), tuple(lines), note)
+    return Table("Table 4: learnability", (*head, *_benchmarks(rows)), tuple(lines), note)
 
 
 def _curve(name: str, points: list[dict[str, Any]]) -> Table:
-    lines = [(f"{p['strength']:g}", *map(_short, p["tiers"])) for p in points]
-    head = ("strength", *(t["benchmark"] for t in points[0]["tiers"]))
+    lines = [(f"{p['strength']:g}", *map(_short, p["benchmarks"])) for p in points]
+    head = ("strength", *(t["benchmark"] for t in points[0]["benchmarks"]))
     title = f"Length against strength: the adapter of `{name}`"
     return Table(title, head, tuple(lines), "One run a problem; accuracy % / mean tokens.")
 
@@ -103,7 +105,7 @@ def _tail(m: dict[str, Any]) -> str:
 
 def _tails(rows: Rows) -> Table:
     first = next(iter(rows.values()))
-    lines = [("base", *(_tail(t["base"]) for t in first["tiers"]), "–", "–", "–")]
+    lines = [("base", *(_tail(t["base"]) for t in first["benchmarks"]), "–", "–", "–")]
     for name, row in rows.items():
         # A row that starts from another's model has paid for that one too, in training and in sampling.
         paid: list[dict[str, Any]] = [row]
@@ -111,13 +113,13 @@ def _tails(rows: Rows) -> Table:
             paid.append(before)
         seconds, sampled = sum(r["train_s"] or 0 for r in paid), sum(r["sampled"] for r in paid)
         nll = f"{row['learnability']['pruned']:.2f}" if row["learnability"] else "–"
-        tails = (_tail(t["distilled"]) for t in row["tiers"])
+        tails = (_tail(t["after"]) for t in row["benchmarks"])
         lines.append((name, *tails, f"{seconds:.0f}", f"{sampled / 1e6:.1f} M", nll))
     note = (
         "Cells: p99 tokens / truncated % / never closed % / looping %. Training and sampling include the rows a row starts "
         "from. NLL: of the targets, under the student before training."
     )
-    head = ("run", *_tiers(rows), "training, s", "tokens sampled for it", "NLL, nats/token")
+    head = ("run", *_benchmarks(rows), "training, s", "tokens sampled for it", "NLL, nats/token")
     return Table("The long tail, and what each row cost", head, tuple(lines), note)
 
 
@@ -157,15 +159,15 @@ def plots(out: Path) -> None:
     _plot_accuracy(plt, found["rows"], out / "accuracy_tokens.png")
     _plot_histograms(plt, found["rows"], out / "histograms.png")
     if found["curves"]:
-        _plot_curves(plt, found["curves"], _tiers(found["rows"]), out / "strength.png")
+        _plot_curves(plt, found["curves"], _benchmarks(found["rows"]), out / "strength.png")
 
 
 def _plot_accuracy(plt: Any, rows: Rows, path: Path) -> None:
-    first, tiers = next(iter(rows.values())), _tiers(rows)
-    figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 4.2), squeeze=False)
-    for k, (axis, tier) in enumerate(zip(axes[0], tiers, strict=True)):
-        points = [("base", first["tiers"][k]["base"])]
-        points += [(m, row["tiers"][k]["distilled"]) for m in COLOURS for row in _seeds(rows, m)]
+    first, benchmarks = next(iter(rows.values())), _benchmarks(rows)
+    figure, axes = plt.subplots(1, len(benchmarks), figsize=(4 * len(benchmarks), 4.2), squeeze=False)
+    for k, (axis, benchmark) in enumerate(zip(axes[0], benchmarks, strict=True)):
+        points = [("base", first["benchmarks"][k]["base"])]
+        points += [(m, row["benchmarks"][k]["after"]) for m in COLOURS for row in _seeds(rows, m)]
         labelled: set[str] = set()
         for method, m in points:
             low, high = (100 * m["accuracy_interval"][e] for e in ("low", "high"))
@@ -188,7 +190,7 @@ def _plot_accuracy(plt: Any, rows: Rows, path: Path) -> None:
             axis.text(
                 0.02, 0.03 + 0.06 * place, note, transform=axis.transAxes, fontsize=8, color=COLOURS[method]
             )
-        axis.set(title=tier, xlabel="mean tokens", ylabel="Pass@1, %" if k == 0 else "")
+        axis.set(title=benchmark, xlabel="mean tokens", ylabel="Pass@1, %" if k == 0 else "")
         axis.grid(alpha=0.25)
     _legend(figure, axes[0][0])
     _save(figure, path)
@@ -198,30 +200,30 @@ def _plot_histograms(plt: Any, rows: Rows, path: Path) -> None:
     shown = next((n for n in ("self_drp_rl-0", "drp_rl-0", "drp-0") if n in rows), None)
     if shown is None:
         return
-    tiers = _tiers(rows)
-    figure, axes = plt.subplots(1, len(tiers), figsize=(4 * len(tiers), 3.4), squeeze=False)
-    for axis, tier in zip(axes[0], tiers, strict=True):
-        for counts, label in zip(rows[shown]["histograms"][tier], ("base", shown), strict=True):
+    benchmarks = _benchmarks(rows)
+    figure, axes = plt.subplots(1, len(benchmarks), figsize=(4 * len(benchmarks), 3.4), squeeze=False)
+    for axis, benchmark in zip(axes[0], benchmarks, strict=True):
+        for counts, label in zip(rows[shown]["histograms"][benchmark], ("base", shown), strict=True):
             width = 1200 / len(counts)
             left = [i * width for i in range(len(counts))]
             axis.bar(left, counts, width, align="edge", alpha=0.55, label=label)
-        axis.set(title=tier, xlabel="tokens (last bar: the cut-off)", yscale="log")
+        axis.set(title=benchmark, xlabel="tokens (last bar: the cut-off)", yscale="log")
     axes[0][0].set_ylabel("completions")
     axes[0][0].legend(fontsize=8)
     _save(figure, path)
 
 
-def _plot_curves(plt: Any, curves: dict[str, Any], tiers: list[str], path: Path) -> None:
+def _plot_curves(plt: Any, curves: dict[str, Any], benchmarks: list[str], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     for name, points in curves.items():
-        for k, tier in enumerate(tiers):
+        for k, benchmark in enumerate(benchmarks):
             style = {
-                "label": f"{name.rpartition('-')[0]}, {tier}",
+                "label": f"{name.rpartition('-')[0]}, {benchmark}",
                 "ls": "-" if name.startswith("drp") else "--",
             }
             alphas = [p["strength"] for p in points]
-            tokens = [p["tiers"][k]["tokens_mean"] for p in points]
-            accuracy = [100 * p["tiers"][k]["accuracy"] for p in points]
+            tokens = [p["benchmarks"][k]["tokens_mean"] for p in points]
+            accuracy = [100 * p["benchmarks"][k]["accuracy"] for p in points]
             for axis, values in zip(axes, (tokens, accuracy), strict=True):
                 axis.plot(alphas, values, marker="o", ms=3, color=f"C{k}", **style)
     axes[0].set(xlabel="strength of the adapter", ylabel="mean tokens")

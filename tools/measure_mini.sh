@@ -12,7 +12,7 @@ for train in "$@"; do
   cp -r "$train" "$folder/train"
   if [ "$number" -gt 0 ]; then cp -r "$out/seed0/evaluate/base" "$folder/evaluate/base"; fi
   python3 -c 'from drp.cli.app import main; main()' evaluate recipes/mini.yaml \
-    "evaluate.benchmarks=$tiers" "evaluate.runs=$runs" evaluate.batch_size=1500 student.dtype=float32 \
+    "evaluate.benchmarks=$tiers" "evaluate.runs=$runs" evaluate.engine.batch_size=1500 student.dtype=float32 \
     --out "$folder"
   number=$((number + 1))
 done

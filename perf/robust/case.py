@@ -93,9 +93,7 @@ QUICK = (
     "problems.0.count=4 'evaluate.benchmarks=[{benchmark: mini-gsm, count: 4}]' train.epochs=1 "
     "generate.sampling.max_new_tokens=64 evaluate.sampling.max_new_tokens=64"
 )
-TEACHER = (
-    "--traces good.jsonl --out out prune.teacher=edit_script prune.llm.model=m prune.endpoint.max_retries=1"
-)
+TEACHER = "--traces good.jsonl --out out prune.teacher=edit_script prune.teacher.model=m prune.teacher.endpoint.max_retries=1"
 
 
 # What is looked at after a command.

@@ -17,7 +17,7 @@ from robust.case import QUICK, TEACHER, TRACE, Case, Step, accounted, broken, ca
 
 # Endpoints.
 
-STUDENT = f"$mini {QUICK} --out out generate.engine=openai generate.endpoint.model=m generate.endpoint.max_retries=1"
+STUDENT = f"$mini {QUICK} --out out generate.engine=openai generate.engine.model=m generate.engine.max_retries=1"
 
 Mood = Callable[[dict[str, Any], web.Request], web.StreamResponse]
 
@@ -152,8 +152,8 @@ REPLIES: dict[str, tuple[str, str, str]] = {
 def _endpoint_cases() -> Iterator[Case]:
     keys = {"WRONG": "wrong", "RIGHT": "right"}
     for verb, argv, endpoint, model in (
-        ("prune", f"prune {TEACHER}", "prune.endpoint", "prune.llm.model"),
-        ("generate", f"generate {STUDENT}", "generate.endpoint", "generate.endpoint.model"),
+        ("prune", f"prune {TEACHER}", "prune.teacher.endpoint", "prune.teacher.model"),
+        ("generate", f"generate {STUDENT}", "generate.engine", "generate.engine.model"),
     ):
 
         def asking(*settings: str, typed: str = argv, endpoint: str = endpoint, model: str = model) -> str:
@@ -168,9 +168,9 @@ def _endpoint_cases() -> Iterator[Case]:
             on_file = accounted(f"out/{verb}", 4, pruned if verb == "prune" else drawn)
             want = "either" if mood == "surrogate" else "recorded"
             yield case(f"{verb}: reply {name}", asking(f"base_url=$url/{mood}/v1"), r"errors\.jsonl", want=want, said=r"4 of 4|left out", checks=(on_file,))
-    batch = f"prune {TEACHER} prune.endpoint.base_url=$url/good/v1 prune.endpoint.batch=true"
+    batch = f"prune {TEACHER} prune.teacher.endpoint.base_url=$url/good/v1 prune.teacher.endpoint.batch=true"
     yield case("prune: endpoint without a batch API", batch, r"batch|files", r"batch")
-    replies = Step(f"prune {TEACHER} prune.endpoint.base_url=$url/good/v1", "prepares", said="4 of 4 done")
+    replies = Step(f"prune {TEACHER} prune.teacher.endpoint.base_url=$url/good/v1", "prepares", said="4 of 4 done")
     damaged = broken("out/teacher_replies.jsonl", lambda data: b"{}\n" + data)
     yield Case("prune: teacher_replies.jsonl damaged", (replies, Step(replies.argv + " prune.answer=short", "refused", place=r"teacher_replies\.jsonl, line 1", before=damaged)))
 

@@ -85,7 +85,7 @@ def _run_cases() -> Iterator[Case]:
     yield case("train: no example fits", "train run train.max_length=16", r"train\.max_length=16", r"raise|drop")
     yield case("train: every trace was refused", "train run prune.checks.max_length_ratio=0.01", r"prune", r"drp prune|records\.jsonl")
     yield case("train: full disk", "train run train.rank=2", r"run/train", r"make room", largest=100_000)
-    many = f"generate $mini {QUICK} problems.0.count=16 generate.batch_size=4 --out out"
+    many = f"generate $mini {QUICK} problems.0.count=16 generate.engine.batch_size=4 --out out"
     yield case("generate: full disk", many, r"records\.jsonl", r"make room", largest=6_000,
                then=(Step(many, said="16 of 16 done", checks=(lines("out/generate/records.jsonl", 16),)),))
     yield case("grade: full disk", "grade x.jsonl --out y.jsonl", r"y\.jsonl", r"make room", largest=2_000, files={"x.jsonl": GOOD + GOOD.replace(b"day", b"night")})
@@ -108,13 +108,13 @@ def _run_cases() -> Iterator[Case]:
     yield case("merge: strength -1", "merge run --strength -1", r"--strength", r"range|greater")
     yield case("merge: strength nan", "merge run --strength nan --out m", r"strength", checks=(absent("m"),))
     yield case("merge: strength inf", "merge run --strength inf --out m", r"strength", checks=(absent("m"),))
-    long = f"generate $mini {QUICK} problems.0.count=60 generate.sampling.max_new_tokens=200 generate.batch_size=5 --out out"
+    long = f"generate $mini {QUICK} problems.0.count=60 generate.sampling.max_new_tokens=200 generate.engine.batch_size=5 --out out"
     whole = Step(long, "prepares", said="60 of 60 done", checks=(lines("out/generate/records.jsonl", 60),))
     yield case("Ctrl-C while generating", long, want="stopped", kill=signal.SIGINT, said="the same command continues", then=(whole,))
     yield case("SIGTERM while generating", long, want="killed", kill=signal.SIGTERM, then=(whole,))
     yield case("SIGKILL while generating", long, want="killed", kill=signal.SIGKILL, then=(whole,))
-    yield case("Ctrl-C while a teacher is asked", f"prune {TEACHER} prune.endpoint.base_url=$url/slow/v1", want="stopped", kill=signal.SIGINT, when="out/teacher_replies.jsonl",
-               then=(Step(f"prune {TEACHER} prune.endpoint.base_url=$url/good/v1", said="4 of 4 done"),))
+    yield case("Ctrl-C while a teacher is asked", f"prune {TEACHER} prune.teacher.endpoint.base_url=$url/slow/v1", want="stopped", kill=signal.SIGINT, when="out/teacher_replies.jsonl",
+               then=(Step(f"prune {TEACHER} prune.teacher.endpoint.base_url=$url/good/v1", said="4 of 4 done"),))
 
 
 # What surrounds the command.
@@ -125,7 +125,7 @@ def _surroundings() -> Iterator[Case]:
     shadows = {f"{name}.py": b"" for name in ("random", "json", "torch", "typing", "socket")}
     algebra = lines_of({"question": "q", "gold": "x^2+2x+1", "completion": "<think>t</think>\\boxed{(x+1)^2}"})
     yield case("empty json.py and random.py here: grade", "grade x.jsonl", said=r" 100\.0", files=shadows | {"x.jsonl": algebra}, **fresh)
-    yield case("empty json.py and random.py here: prune", f"prune {TEACHER} prune.endpoint.base_url=$url/good/v1", said=r"accepted\s+4", files=shadows, torch=True, **fresh)
+    yield case("empty json.py and random.py here: prune", f"prune {TEACHER} prune.teacher.endpoint.base_url=$url/good/v1", said=r"accepted\s+4", files=shadows, torch=True, **fresh)
     yield case("empty json.py and random.py here: report", "report run", said="report", files=shadows, **fresh)
     yield case("HOME unset", "prune --traces good.jsonl --out out", said="4 of 4 done", env={"HOME": None, "XDG_CACHE_HOME": None}, **fresh)
     latin = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}

@@ -60,7 +60,7 @@ def run(
         >>> small = ["train.epochs=1", "generate.sampling.max_new_tokens=400"]  # for an example
         >>> small += ["evaluate.benchmarks=[{benchmark: mini-gsm}]", "evaluate.sampling.max_new_tokens=50"]
         >>> summary = drp.run("recipes/mini.yaml", small, out="runs/try", limit=4)
-        >>> [(tier.benchmark, tier.distilled.problems) for tier in summary.tiers]
+        >>> [(result.benchmark, result.after.problems) for result in summary.benchmarks]
         [('mini-gsm', 4)]
         >>> summary.page
         PosixPath('runs/try/report/report.html')
@@ -233,8 +233,8 @@ def evaluate(
     Arguments, result and errors are those of :func:`run`.
 
     Examples:
-        >>> tier = drp.evaluate("runs/try", limit=4).tiers[0]
-        >>> tier.base.problems, tier.comparison.problems
+        >>> result = drp.evaluate("runs/try", limit=4).benchmarks[0]
+        >>> result.base.problems, result.comparison.problems
         (4, 4)
     """
     from drp.reporting.write import read_summary
@@ -347,7 +347,7 @@ def compare(
 
     Examples:
         >>> found = drp.compare(["runs/try", "runs/try"], margin=0.02)
-        >>> [run.tiers[0].comparison.accuracy_difference for run in found.runs], found.one_protocol
+        >>> [run.benchmarks[0].comparison.accuracy_difference for run in found.runs], found.one_protocol
         ([0.0], True)
     """
     from drp.reporting.pairing import compare_runs

@@ -40,6 +40,10 @@ class NewerSchemaWarning(UserWarning):
     """A newer version of this tool wrote a file that was read, and some of its fields were left out."""
 
 
+class OldSpellingWarning(UserWarning):
+    """A recipe spells settings as an earlier version did; they were read all the same."""
+
+
 class PreflightError(DrpError):
     """Something that a run needs is missing; nothing was started."""
 

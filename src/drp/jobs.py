@@ -73,7 +73,7 @@ def prune_and_report(
 
     with RunFolder(out, say) as held:
         pruned, _ = prune_file(file, held, recipe, progress, limit, say)
-        write_report(held.path, f"{file.name}, pruned by {recipe.prune.teacher}")
+        write_report(held.path, f"{file.name}, pruned by {recipe.prune.teacher.kind}")
         pending = held.stage(layout.PRUNE).pending()
     if pending and not partial:
         raise IncompleteError(f"{pending}. The same command tries them again")

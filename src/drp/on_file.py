@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from drp.benchmarks.registry import ProblemSet, load_problems
+from drp.engines.base import Sampling
 from drp.engines.identity import model_identity
+from drp.engines.registry import EngineSettings
+from drp.engines.settings import PromptSettings, StudentSettings
 from drp.errors import IncompleteError, RunFolderError
 from drp.grading import VERSION as GRADER_VERSION
-from drp.methods.registry import method_of
 from drp.pruning import VERSION as CHECKS_VERSION
 from drp.recipe import Recipe, defining, defining_pruning
 from drp.records import Problem, PrunedTrace, Trace
@@ -17,8 +19,8 @@ from drp.runs.journal import write_atomically
 from drp.runs.manifest import Settings
 from drp.runs.stage import Say
 from drp.stages.sampling import trace_id
-from drp.stages.student import in_process
 from drp.teachers import VERSION as TEACHERS_VERSION
+from drp.teachers.registry import TeacherContext
 from drp.text import UNITS_VERSION
 
 
@@ -28,6 +30,20 @@ def pruning_settings(recipe: Recipe) -> Settings:
         "units": UNITS_VERSION, "checks": CHECKS_VERSION, "teachers": TEACHERS_VERSION, "grader": GRADER_VERSION,
     }  # fmt: skip
     return {"prune": defining_pruning(recipe.prune), "versions": versions}
+
+
+def teacher_context(recipe: Recipe, run: RunFolder, say: Say) -> TeacherContext:
+    """Return what a recipe's teacher is opened with."""
+    settings = recipe.prune
+    return TeacherContext(
+        folder=run.path,
+        writes_answer=settings.answer == "teacher",
+        price=settings.known_price,
+        budget_usd=settings.budget_usd,
+        student=recipe.student,
+        prompt=recipe.prompt,
+        say=say,
+    )
 
 
 def wanted_traces(problems: Sequence[Problem], samples: int) -> set[str]:
@@ -49,9 +65,26 @@ class OnFile:
     def __init__(
         self, recipe: Recipe, run: RunFolder, say: Say, limit: int | None = None, *, partial: bool = False
     ) -> None:
-        self.method = method_of(recipe)
+        self.method = recipe.method
         self.recipe, self.run_folder, self.say, self.limit, self.partial = recipe, run, say, limit, partial
         self._noted: set[str] = set()
+
+    # What a method works with.
+
+    @property
+    def student(self) -> StudentSettings:
+        """The model to shorten."""
+        return self.recipe.student
+
+    @property
+    def prompt(self) -> PromptSettings:
+        """How it is asked."""
+        return self.recipe.prompt
+
+    @property
+    def evaluation_sampling(self) -> Sampling:
+        """How it is evaluated."""
+        return self.recipe.evaluate.sampling
 
     # What each stage depends on.
 
@@ -65,20 +98,20 @@ class OnFile:
             "generate": defining(recipe.generate),
         }
 
-    def _dtype(self, stage: str, engine: str, draws: bool) -> str:
+    def _dtype(self, stage: str, engine: EngineSettings, draws: bool) -> str:
         """Return the number format that a stage's traces are drawn in, or were, if it has all it needs.
 
         ``auto`` is another format on another machine, and traces of both must not mix; but what is on file
         stands, wherever the stages after it run.
         """
         wanted = self.recipe.student.dtype
-        if wanted != "auto" or engine != "transformers":
+        if wanted != "auto":
             return wanted
         manifest = self.run_folder.stage(stage).manifest()
         if manifest and not draws:
             student: Any = manifest.settings.get("student") or manifest.settings
             return str(student.get("dtype", wanted))
-        return in_process().pick_dtype(self.recipe.student.device, wanted)
+        return engine.number_format(self.recipe.student)
 
     def owed(self, stage: str, wanted: set[str]) -> set[str]:
         """Return which of the wanted items of a stage have no outcome yet."""
@@ -105,17 +138,17 @@ class OnFile:
 
     def train_settings(self, examples: str) -> Settings:
         """Return what defines the trained model; ``examples`` is the identity of what it is trained on."""
-        own = self.method.defining(self.recipe)
+        own = self.method.defining_training()
         return {
             "student": model_identity(self.recipe.student.model),
             "prompt": defining(self.recipe.prompt),
             "train": defining(self.recipe.train),
             "examples": examples,
-            **({self.method.name: own} if own is not None else {}),
+            **({self.method.kind: own} if own is not None else {}),
         }
 
     def evaluate_settings(self, which: str, model: str, problems: Sequence[Problem]) -> Settings:
-        """Return what defines the evaluation of a model, the ``base`` or the ``distilled`` one."""
+        """Return what defines the evaluation of a model: the ``base``, the ``distilled`` or the ``prompted`` one."""
         settings, stage = self.recipe.evaluate, layout.evaluation(which)
         draws = bool(self.owed(stage, wanted_traces(problems, settings.runs)))
         return {

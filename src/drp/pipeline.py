@@ -8,11 +8,12 @@ from typing import cast
 
 from drp.engines.base import Engine, Sampling
 from drp.engines.identity import resolve_model
-from drp.errors import DrpError, IncompleteError, TrainingError
+from drp.engines.local import TransformersSettings
+from drp.engines.registry import Subject
+from drp.errors import DrpError, TrainingError
 from drp.grading.grader import Grader
 from drp.methods.base import PromptOf
-from drp.methods.tale import estimated_budgets
-from drp.on_file import OnFile, pruning_settings, wanted_traces
+from drp.on_file import OnFile, pruning_settings, teacher_context, wanted_traces
 from drp.preflight import check_before, preflight, refuse
 from drp.recipe import Recipe, defining
 from drp.records import Problem, PrunedTrace, Target, Trace, content_id
@@ -26,7 +27,6 @@ from drp.stages.judge import Judge
 from drp.stages.prune import prune_traces
 from drp.stages.sampling import grade_again, sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
-from drp.stages.student import local_engine, served_engine
 from drp.stages.train import choose, practise, train_student, training_fingerprint
 from drp.text.tokens import FileTokenCounter
 
@@ -85,26 +85,31 @@ class Pipeline(OnFile):
         """Prune the traces on file."""
         traces = self.traces()
         folder = self.open_stage(layout.PRUNE, self.prune_settings())
-        _try_refused(folder, self.recipe)
+        folder.try_again(self.recipe.prune.teacher.setup)
         counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
         with Grader() as grader:
             judge = Judge(self.recipe.prune, grader, counter, open_scorer(self.recipe))
-            pruned = run_until_done(prune_traces(folder, traces, judge, self.progress, self.say))
+            pruned = run_until_done(
+                prune_traces(
+                    folder,
+                    traces,
+                    judge,
+                    teacher_context(self.recipe, self.run_folder, self.say),
+                    self.progress,
+                )
+            )
         self.finish(folder)
         return pruned
 
     def explore(self) -> None:
         """Draw what the method needs beyond the student's own traces."""
-        if self.method.explore:
-            self.method.explore(self)
+        self.method.explore(self)
 
     def train(self) -> Path:
         """Train the student as the method says, on what is on file."""
         if layout.TRAIN not in self.method.stages:
-            raise DrpError(
-                f"method {self.method.name} trains nothing with these settings: {self.method.summary}"
-            )
-        if self.method.targets is None:
+            raise DrpError(f"method {self.method.name} trains nothing: {self.method.summary}")
+        if self.method.trains_on == "problems":
             problems = self.training_problems()
             folder = self.open_stage(
                 layout.TRAIN, self.train_settings(content_id("set", [[p.id] for p in problems]))
@@ -135,10 +140,9 @@ class Pipeline(OnFile):
         """Run the student before and after on the same problems."""
         settings, problems = self.recipe.evaluate, self.evaluation_problems()
         student = self.recipe.student.model
-        named = settings.endpoint.model or student
         base = self.open_stage(layout.EVALUATE_BASE, self.evaluate_settings(layout.BASE, student, problems))
-        self._sample(base, self._evaluator(student, named), problems, settings.runs, settings.seed)
-        if layout.TRAIN not in self.method.stages:
+        self._sample(base, self._evaluator(), problems, settings.runs, settings.seed)
+        if self.method.trains_on == "nothing":
             self._evaluate_prompted(problems)
             return
         trained = self.run_folder.stage(layout.TRAIN)
@@ -153,26 +157,27 @@ class Pipeline(OnFile):
                 "run `drp train` to bring it up to date"
             )
         model = str(trained.path / layout.MODEL)
-        make = self._evaluator(model, settings.trained_model)
+        make = self._evaluator(model)
+        self._want_nothing(layout.EVALUATE_PROMPTED)
         distilled = self.open_stage(
             layout.EVALUATE_DISTILLED, self.evaluate_settings(layout.DISTILLED, model, problems)
         )
         self._sample(distilled, make, problems, settings.runs, settings.seed)
 
     def _evaluate_prompted(self, problems: list[Problem]) -> None:
-        """Run the student as it is under the budgets it estimates."""
-        student, settings = self.recipe.student.model, self.recipe.evaluate
-        prompt_of = estimated_budgets(self, problems)
-        why = self.evaluate_settings(layout.DISTILLED, student, problems)
-        prompted = self.open_stage(layout.EVALUATE_DISTILLED, {**why, "tale": defining(self.recipe.tale)})
-        self._sample(
-            prompted,
-            self._evaluator(student, settings.endpoint.model or student),
-            problems,
-            settings.runs,
-            settings.seed,
-            prompt_of=prompt_of,
-        )
+        """Run the student as it is under the prompts of a method that trains nothing."""
+        settings = self.recipe.evaluate
+        prompts = self.method.prompts(self, problems)
+        self._want_nothing(layout.EVALUATE_DISTILLED)
+        why = self.evaluate_settings(layout.PROMPTED, self.recipe.student.model, problems)
+        folder = self.open_stage(layout.EVALUATE_PROMPTED, {**why, **self.method.defining_prompts()})
+        self._sample(folder, self._evaluator(), problems, settings.runs, settings.seed, prompt_of=prompts)
+
+    def _want_nothing(self, stage: str) -> None:
+        """Note that a recipe of another method evaluated what this one does not: reports leave it out."""
+        folder = self.run_folder.stage(stage)
+        if folder.manifest():
+            folder.want([])
 
     def report(self) -> Path:
         """Write the report of what is on file."""
@@ -188,7 +193,7 @@ class Pipeline(OnFile):
         prompt_of: PromptOf | None = None,
         sampling: Sampling | None = None,
     ) -> list[Trace]:
-        """Draw one trace of each problem; see :class:`drp.methods.base.Workshop`."""
+        """Draw one trace of each problem; see :class:`drp.methods.base.MethodContext`."""
         settings = {**self.generate_settings(), "explore": why}
         if sampling:
             settings["sampling"] = defining(sampling)
@@ -198,7 +203,9 @@ class Pipeline(OnFile):
         def make() -> Engine:
             if model is None:
                 return self._student_engine()
-            return local_engine(self.recipe.student, model(made), self.recipe.evaluate.batch_size)
+            able = (self.recipe.evaluate.engine, self.recipe.generate.engine, TransformersSettings())
+            engine = next(engine for engine in able if engine.in_process)
+            return engine.open(self._subject(model(made)), self.say)
 
         drawn = self._sample(
             folder, make, list(problems), 1, self.recipe.generate.seed, prompt_of=prompt_of, sampling=sampling
@@ -208,8 +215,7 @@ class Pipeline(OnFile):
         return [t for t in drawn if t.problem_id in wanted]
 
     def _chosen(self) -> list[Target]:
-        targets = self.method.targets(self) if self.method.targets else []
-        return choose(targets, self.recipe.train.max_examples, self.recipe.train.seed)
+        return choose(self.method.targets(self), self.recipe.train.max_examples, self.recipe.train.seed)
 
     # Engines.
 
@@ -225,8 +231,7 @@ class Pipeline(OnFile):
     ) -> list[Trace]:
         evaluates = folder.stage.startswith(layout.EVALUATE)
         settings = self.recipe.evaluate if evaluates else self.recipe.generate
-        if settings.engine == "openai":
-            folder.try_again(settings.endpoint.setup)
+        folder.try_again(settings.engine.setup)
         with Grader() as grader:
             if changed := grade_again(folder, grader):
                 self.say(f"{folder.stage}: graded again by this version's grader; {changed} verdicts changed")
@@ -241,34 +246,17 @@ class Pipeline(OnFile):
         self.finish(folder)
         return traces
 
+    def _subject(self, made: str | None = None, *, trained: bool = False) -> Subject:
+        return Subject(self.recipe.student, self.recipe.prompt, made, trained)
+
     def _student_engine(self) -> Engine:
         """Return what draws the student's traces."""
-        student, settings = self.recipe.student, self.recipe.generate
-        if settings.engine == "transformers":
-            return local_engine(student, student.model, settings.batch_size)
-        return served_engine(
-            student, self.recipe.prompt, settings.endpoint, settings.endpoint.model or student.model, self.say
-        )
+        return self.recipe.generate.engine.open(self._subject(), self.say)
 
-    def _evaluator(self, model: str, served_as: str | None) -> Callable[[], Engine]:
-        """Return what makes the engine that evaluates a model, a folder or hub id, served under a name or not."""
-        student, settings = self.recipe.student, self.recipe.evaluate
-        if settings.engine == "transformers":
-            return lambda: local_engine(student, model, settings.batch_size)
-        if served_as is None:
-            raise IncompleteError(
-                f"the trained model is in {model} and its adapter beside it, but evaluate.engine={settings.engine} and "
-                "evaluate.trained_model does not say under which name an endpoint serves it. Serve it (vLLM: --enable-lora "
-                "--lora-modules NAME=RUN/train/adapter) and run the same command with evaluate.trained_model=NAME, or set "
-                "evaluate.engine=transformers"
-            )
-        return lambda: served_engine(student, self.recipe.prompt, settings.endpoint, served_as, self.say)
-
-
-def _try_refused(folder: StageFolder, recipe: Recipe) -> None:
-    """Let a stage try again what the teacher's endpoint refused under other settings."""
-    if recipe.prune.asks_a_model:
-        folder.try_again(recipe.prune.endpoint.setup)
+    def _evaluator(self, trained: str | None = None) -> Callable[[], Engine]:
+        """Return what makes the engine that evaluates the student, or the trained model in a folder."""
+        engine, subject = self.recipe.evaluate.engine, self._subject(trained, trained=trained is not None)
+        return lambda: engine.open(subject, self.say)
 
 
 def open_scorer(recipe: Recipe) -> Scorer | None:
@@ -295,11 +283,13 @@ def prune_file(
     if not traces:
         raise DrpError(f"{path} holds no traces")
     folder, _ = run.open_stage(layout.PRUNE, pruning_settings(recipe))
-    _try_refused(folder, recipe)
+    folder.try_again(recipe.prune.teacher.setup)
     if {trace.id for trace in traces} - folder.done():
         refuse(preflight(recipe, run.path, (layout.PRUNE,), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
         judge = Judge(recipe.prune, grader, counter, open_scorer(recipe))
-        pruned = run_until_done(prune_traces(folder, traces, judge, progress, say))
+        pruned = run_until_done(
+            prune_traces(folder, traces, judge, teacher_context(recipe, run, say), progress)
+        )
     return pruned, traces

@@ -1,5 +1,6 @@
 """Before anything runs: what a recipe would do, and what its teacher would cost."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from drp.benchmarks.public import PUBLIC
@@ -7,9 +8,9 @@ from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.identity import resolve_model
 from drp.errors import DataError, DrpError
 from drp.grading.grader import Grader
-from drp.methods.registry import method_of
+from drp.on_file import teacher_context
 from drp.preflight import preflight
-from drp.recipe import Recipe
+from drp.recipe import PruneSettings, Recipe
 from drp.records import Trace
 from drp.runs import layout
 from drp.runs.concurrency import run_until_done
@@ -19,13 +20,14 @@ from drp.runs.stage import Say
 from drp.stages.estimate import (
     PAPER_TRACE_TOKENS,
     Estimate,
-    assumed_lengths,
     estimate,
-    lengths_of,
     probe,
     worth_pruning,
 )
 from drp.stages.judge import Judge
+from drp.teachers.llm import LlmSettings
+from drp.teachers.load import assumed_lengths, lengths_of
+from drp.teachers.registry import TEACHERS
 from drp.text.tokens import FileTokenCounter
 
 
@@ -56,9 +58,9 @@ def estimate_costs(
     from drp.benchmarks.files import read_traces
 
     settings = recipe.prune
-    if not settings.asks_a_model:
+    if not settings.teacher.asked():
         raise DrpError(
-            f"the {settings.teacher} teacher costs nothing; name another with prune.teacher=edit_script"
+            f"the {settings.teacher.kind} teacher costs nothing; name another with prune.teacher=edit_script"
         )
     if traces_file:
         traces = read_traces(traces_file, say)[:limit]
@@ -70,9 +72,10 @@ def estimate_costs(
             if not worth:
                 raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
             counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
-            with RunFolder(folder):
+            with RunFolder(folder) as held:
                 judge = Judge(settings, grader, counter)
-                return [run_until_done(probe(worth, judge, folder, say, probe_traces))]
+                context = teacher_context(recipe, held, say)
+                return [run_until_done(probe(worth, judge, context, probe_traces))]
     if traces:
         say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
         lengths = [lengths_of(trace) for trace in worth]
@@ -81,8 +84,23 @@ def estimate_costs(
         tokens = trace_tokens or PAPER_TRACE_TOKENS
         say(f"no traces on file: assuming {tokens:,} tokens each (--trace-tokens), all worth pruning")
         lengths = [assumed_lengths(tokens)] * problems * recipe.generate.samples
-    protocols = ("edit_script", "two_stage", "none", "direct")
-    return [estimate(protocol, settings, lengths) for protocol in protocols]
+    found = [(other, estimate(other, lengths, name)) for name, other in _alternatives(settings)]
+    own = settings.teacher
+    return [one.model_copy(update={"chosen": other.teacher == own}) for other, one in found if one]
+
+
+def _alternatives(settings: PruneSettings) -> Iterator[tuple[str, PruneSettings]]:
+    """Yield the prices worth knowing beside a teacher's own: other protocols with the same model, and no decomposition."""
+    given = settings.teacher.model_dump(exclude_unset=True)
+    for name in TEACHERS.names():
+        kind = TEACHERS.settings(name)
+        if issubclass(kind, LlmSettings):
+            shared = {field: value for field, value in given.items() if field in kind.model_fields}
+            other = kind.model_validate({**shared, "kind": name, "segmentation": "skill"})
+            yield name, settings.model_copy(update={"teacher": other})
+    if isinstance(settings.teacher, LlmSettings):
+        whole = settings.teacher.model_copy(update={"segmentation": "none"})
+        yield "none", settings.model_copy(update={"teacher": whole})
 
 
 def _how_many(problems: ProblemSet, limit: int | None) -> int:
@@ -100,7 +118,7 @@ def _how_many(problems: ProblemSet, limit: int | None) -> int:
 
 def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
     """Return what a run of the recipe would do, one line a step, and what it needs, without running or fetching anything."""
-    method = method_of(recipe)
+    method = recipe.method
     student = Path(resolve_model(recipe.student.model))
     where = (
         "on this machine" if student.is_dir() else "a hub id, or a folder that an earlier run has yet to make"
@@ -112,17 +130,18 @@ def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
         except DataError:
             return 0  # that it cannot be read stands below, among what is missing
 
+    asked = recipe.prune.teacher.asked()
     lines = {
         "generate": f"{sum(map(counted, recipe.problems)):,} problems × {recipe.generate.samples}, at most "
-        f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine}",
+        f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine.kind}",
         "explore": method.summary,
-        "prune": f"teacher {recipe.prune.teacher}"
-        + (f" ({recipe.prune.llm.model})" if recipe.prune.asks_a_model else ", which needs no key"),
+        "prune": f"teacher {recipe.prune.teacher.kind}"
+        + (f" ({asked[0]})" if asked else ", which needs no key"),
         "train": method.summary,
         "evaluate": ", ".join(f"{s.benchmark} ({counted(s):,})" for s in recipe.evaluate.benchmarks)
         + f" × {recipe.evaluate.runs} runs, before and after",
     }
-    head = [f"recipe {recipe.name}: method {recipe.method}", f"student {recipe.student.model}: {where}"]
+    head = [f"recipe {recipe.name}: method {method.kind}", f"student {recipe.student.model}: {where}"]
     stages = (*method.stages, "evaluate")
     looks = preflight(recipe, run, stages, limit, hub=False)
     missing = sum(look.state == "problem" for look in looks)

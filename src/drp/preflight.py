@@ -18,15 +18,16 @@ import openai
 from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.encoding import render_prompt
 from drp.engines.identity import resolve_model
+from drp.engines.registry import EngineSettings
+from drp.engines.served import open_endpoint
+from drp.engines.settings import EndpointSettings
 from drp.errors import DataError, DrpError, MissingExtraError, PreflightError, RunFolderError
-from drp.methods.registry import method_of
 from drp.on_file import OnFile, wanted_traces
-from drp.recipe import EndpointSettings, Recipe
+from drp.recipe import Recipe
 from drp.records import Problem, Record
 from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.stages.sampling import prompt_messages
-from drp.stages.teacher import open_endpoint
 from drp.text.tokens import FileTokenCounter
 
 ANSWER_S = 10.0
@@ -56,14 +57,13 @@ def due(work: OnFile) -> tuple[str, ...]:
     """Return the stages of a recipe that have something left to do in its run folder."""
     recipe, folder = work.recipe, work.run_folder
     found: list[str] = []
-    stages = (*method_of(recipe).stages, layout.EVALUATE)
+    stages = (*recipe.method.stages, layout.EVALUATE)
     settings = {layout.GENERATE: work.generate_settings, layout.PRUNE: work.prune_settings}
     for stage in stages:
         if stage == layout.EVALUATE:
             wanted = wanted_traces(work.evaluation_problems(), recipe.evaluate.runs)
-            complete = not any(
-                work.owed(layout.evaluation(which), wanted) for which in (layout.BASE, layout.DISTILLED)
-            )
+            after = layout.PROMPTED if recipe.method.trains_on == "nothing" else layout.DISTILLED
+            complete = not any(work.owed(layout.evaluation(which), wanted) for which in (layout.BASE, after))
         else:
             manifest = folder.stage(stage).manifest()
             complete = manifest is not None and manifest.complete
@@ -95,13 +95,14 @@ def preflight(
         hub: Whether the Hugging Face hub may be asked; if not, what only it knows stays unknown.
         problems: Whether the stages read the recipe's problems at all.
     """
-    runs = {
-        name: part
+    engines: dict[str, EngineSettings] = {
+        name: part.engine
         for name, part in ((layout.GENERATE, recipe.generate), (layout.EVALUATE, recipe.evaluate))
         if name in stages
     }
-    in_process = any(part.engine == "transformers" for part in runs.values())
-    local = in_process or layout.TRAIN in stages or (layout.PRUNE in stages and recipe.prune.learnability)
+    teacher = recipe.prune.teacher
+    scores = layout.PRUNE in stages and (recipe.prune.learnability or teacher.loads_student)
+    local = any(e.in_process for e in engines.values()) or layout.TRAIN in stages or scores
     findings = [*_problems(recipe, stages, limit, hub=hub)] if problems else []
     missing = _packages("torch", "transformers") if local else []
     if layout.TRAIN in stages:
@@ -113,12 +114,15 @@ def preflight(
             Finding(what="packages", state="ok", detail="torch and what training needs are installed")
         )
         findings += _student(recipe, hub=hub)
-    for name, part in runs.items():
-        if part.engine == "openai":
-            served = part.endpoint.model or recipe.student.model
-            findings.append(_endpoint(f"{name}.endpoint", served, part.endpoint))
-    if layout.PRUNE in stages and recipe.prune.asks_a_model:
-        findings.append(_endpoint("teacher's endpoint", recipe.prune.llm.model, recipe.prune.endpoint))
+    for name, engine in engines.items():
+        if (absent := _packages(*engine.packages)) and not missing:
+            findings.append(
+                _problem("packages", str(MissingExtraError(", ".join(absent), engine.installed_by)))
+            )
+        if served := engine.endpoint(recipe.student):
+            findings.append(_endpoint(f"{name}.engine", *served))
+    if layout.PRUNE in stages and (asked := teacher.asked()):
+        findings.append(_endpoint("teacher's endpoint", *asked))
     if layout.PRUNE in stages and recipe.prune.tokenizer:
         try:
             FileTokenCounter(resolve_model(recipe.prune.tokenizer))

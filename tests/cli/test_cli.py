@@ -75,5 +75,5 @@ def test_prune_traces_from_a_file(tmp_path: Path) -> None:
     )
     page = (tmp_path / "out" / "report" / "report.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
-    again = drp("prune", "--traces", str(file), "--out", str(tmp_path / "out"), "prune.rules.keep_checks=0")
+    again = drp("prune", "--traces", str(file), "--out", str(tmp_path / "out"), "prune.teacher.keep_checks=0")
     assert again.returncode == 0, again.stderr

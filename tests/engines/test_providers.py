@@ -11,8 +11,8 @@ from drp.engines.pricing import PRICES, Price, price_of, rough_tokens
 from drp.engines.providers import PRESETS, PROVIDERS, provider_of
 from drp.errors import EngineError
 from drp.records import Usage
+from drp.teachers.edit_script import EditScriptSettings
 from drp.teachers.json_protocol import reply_schema
-from drp.teachers.llm import LlmSettings
 
 DOCUMENTED: dict[str, set[str]] = {
     # platform.openai.com/docs/api-reference/chat/create; max_tokens is deprecated there.
@@ -82,7 +82,7 @@ def test_presets_send_what_their_providers_document(
     name: str, schema: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_for(name, monkeypatch)
-    asked = request(LlmSettings(model=name).max_output, reply_schema=schema)
+    asked = request(EditScriptSettings(model=name).max_output, reply_schema=schema)
     body = engine.body(asked)
     check(PRESETS[name].provider, body, LARGEST_OUTPUT[name])
     assert engine.model == body["model"] == PRESETS[name].model

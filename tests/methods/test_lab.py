@@ -33,6 +33,6 @@ def test_the_small_grid_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "out/lab.json").read_text())["rows"]
     assert set(rows) == {"drp-0", "self-0", "direct-0"}, done.stdout
-    assert all(row["tiers"][0]["distilled"]["problems"] == 8 for row in rows.values())
+    assert all(row["benchmarks"][0]["after"]["problems"] == 8 for row in rows.values())
     table = (tmp_path / "out/tables.md").read_text()
     assert "| base |" in table and "| direct-0 |" in table and "The long tail" in table

@@ -16,7 +16,6 @@ from drp.benchmarks.mini_world import TIERS, expression, load, parse, stream
 from drp.cli.app import app
 from drp.engines.encoding import render_prompt
 from drp.errors import DataError, TrainingError
-from drp.methods.registry import method_of
 from drp.pruning.apply import apply_script
 from drp.recipe import load_recipe
 from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
@@ -37,14 +36,14 @@ def test_every_recipe_dry_runs_without_network(recipe: Path) -> None:
     result = CliRunner().invoke(app, ["run", str(recipe), "--dry-run"])
     assert result.exit_code == 0, result.output
     loaded = load_recipe(recipe)
-    assert f"method {loaded.method}" in result.output
-    for stage in method_of(loaded).stages:
+    assert f"method {loaded.method.kind}" in result.output
+    for stage in loaded.method.stages:
         assert f"\n{stage}: " in result.output
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_a_mini_question_gives_its_problem_back(tier: str) -> None:
-    for _, world in zip(range(60), stream(tier, "test", 5), strict=False):
+@pytest.mark.parametrize("benchmark", TIERS)
+def test_a_mini_question_gives_its_problem_back(benchmark: str) -> None:
+    for _, world in zip(range(60), stream(benchmark, "test", 5), strict=False):
         found = parse(world.question)
         assert found.question == world.question and found.gold == world.gold
         assert eval(expression(found).replace("/", "//")) == int(world.gold)
@@ -128,7 +127,7 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(
 def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = [
-        "run", str(ROOT / "recipes/mini/cot_valve.yaml"), "--out", str(out), "valve.short_model=mini", "valve.shares=[0.5]",
+        "run", str(ROOT / "recipes/mini/cot_valve.yaml"), "--out", str(out), "method.short_model=mini", "method.shares=[0.5]",
         "problems=[{benchmark: mini-gsm, split: train, count: 8}]", "generate.sampling.max_new_tokens=300",
         "evaluate.benchmarks=[{benchmark: mini-gsm, count: 4}]", "evaluate.runs=1", "evaluate.sampling.max_new_tokens=300",
         "train.warmup=0",
@@ -153,8 +152,8 @@ def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     """SIGKILL in the middle of a round: the steps and their rewards are those of a run left alone."""
     command = [
         sys.executable, "-c", "from drp.cli.app import main; main()", "train", str(ROOT / "recipes/mini/think_prune.yaml"),
-        "rl.limits=[120]", "rl.steps=6", "rl.prompts=2", "rl.generations=4", "rl.validation=2", "rl.looks=3",
-        "rl.learning_rate=1e-3", "problems=[{benchmark: mini-gsm, split: train, count: 12}]", "--out",
+        "method.limits=[120]", "method.steps=6", "method.prompts=2", "method.generations=4", "method.validation=2", "method.looks=3",
+        "method.learning_rate=1e-3", "problems=[{benchmark: mini-gsm, split: train, count: 12}]", "--out",
     ]  # fmt: skip
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     subprocess.run([*command, str(alone)], check=True, capture_output=True, timeout=280)

@@ -30,15 +30,15 @@ def test_a_smaller_limit_counts_what_it_wanted(tmp_path: Path) -> None:
     """149 completions were counted for 50 wanted ones, and 16.1 % stood for 48.0 %."""
     evaluate(tmp_path, "base", completions(149, 24))
     evaluate(tmp_path, "base", completions(50, 24))
-    (tier,) = summarise(tmp_path, "x").tiers
-    assert (tier.base.problems, tier.base.accuracy) == (50, 0.48)
+    (result,) = summarise(tmp_path, "x").benchmarks
+    assert (result.base.problems, result.base.accuracy) == (50, 0.48)
     assert len(evaluated_at(tmp_path)[0]) == 50
     page = write_report(tmp_path, "x").read_text()  # the histogram's numbers: tokens of 50 completions
     assert "149" in page and page.count('"x":[') == 1
     tokens = json.loads("[" + page.partition('"x":[')[2].partition("]")[0] + "]")
     assert sorted(tokens) == list(range(100, 150))
     evaluate(tmp_path, "base", completions(149, 24))  # more again: nothing is drawn twice, and all count
-    assert summarise(tmp_path, "x").tiers[0].base.problems == 149
+    assert summarise(tmp_path, "x").benchmarks[0].base.problems == 149
 
 
 def test_seconds_of_other_completions_are_not_the_price_of_these(tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_corrected_gold_answers_replace_the_problem(tmp_path: Path) -> None:
     before, corrected = completions(40, 20), completions(5, 5, gold="2")
     evaluate(tmp_path, "base", before)
     evaluate(tmp_path, "base", [*corrected, *before[5:]])
-    (tier,) = summarise(tmp_path, "x").tiers
-    assert (tier.base.problems, tier.base.accuracy) == (40, 0.5)
+    (result,) = summarise(tmp_path, "x").benchmarks
+    assert (result.base.problems, result.base.accuracy) == (40, 0.5)
 
 
 def test_a_second_file_of_traces_is_reported_alone(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_an_item_counts_once_by_its_last_outcome(tmp_path: Path) -> None:
     assert "1 of 4 items" in summarise(tmp_path, "x").notes[0]
     evaluate(tmp_path, "base", completions(4, 4))
     summary = summarise(tmp_path, "x")
-    assert summary.tiers[0].base.problems == 4 and not summary.notes
+    assert summary.benchmarks[0].base.problems == 4 and not summary.notes
 
     command(
         tmp_path,
@@ -101,7 +101,7 @@ def test_a_folder_of_an_earlier_version_counts_all(tmp_path: Path) -> None:
     """It does not say what was wanted."""
     evaluate(tmp_path, "base", completions(30, 10))
     (tmp_path / "evaluate/base/wanted.txt").unlink()
-    assert summarise(tmp_path, "x").tiers[0].base.problems == 30
+    assert summarise(tmp_path, "x").benchmarks[0].base.problems == 30
 
 
 def test_completions_of_a_model_that_is_gone_are_left_out(tmp_path: Path) -> None:
@@ -109,24 +109,24 @@ def test_completions_of_a_model_that_is_gone_are_left_out(tmp_path: Path) -> Non
     first = train(tmp_path, "weights")
     evaluate(tmp_path, "base", completions(40, 20))
     evaluate(tmp_path, "distilled", completions(40, 30), first)
-    assert summarise(tmp_path, "x").tiers[0].distilled and not summarise(tmp_path, "x").notes
+    assert summarise(tmp_path, "x").benchmarks[0].after and not summarise(tmp_path, "x").notes
 
     train(tmp_path, None, learning_rate=2)  # begun anew
     summary = summarise(tmp_path, "x")
-    assert summary.tiers[0].distilled is None and "training has not ended" in summary.notes[0]
+    assert summary.benchmarks[0].after is None and "training has not ended" in summary.notes[0]
     assert "the model evaluated here is not the one that stands in train/" in summary.notes[0]
 
     train(tmp_path, "other weights", learning_rate=2)
     summary = summarise(tmp_path, "x")
-    assert summary.tiers[0].distilled is None and not summary.tiers[0].comparison
+    assert summary.benchmarks[0].after is None and not summary.benchmarks[0].comparison
     for page in (report_markdown(summary), write_report(tmp_path, "x").read_text()):
         assert "until `drp evaluate` has run" in page
     with pytest.raises(RunFolderError, match="not the one that stands in train/"):
         evaluated_at(tmp_path)
 
     evaluate(tmp_path, "distilled", completions(40, 35), train(tmp_path, "other weights", learning_rate=2))
-    (tier,) = summarise(tmp_path, "x").tiers
-    assert tier.distilled and tier.distilled.accuracy == 35 / 40
+    (result,) = summarise(tmp_path, "x").benchmarks
+    assert result.after and result.after.accuracy == 35 / 40
 
 
 def test_models_that_were_run_on_other_problems_are_no_error(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_models_that_were_run_on_other_problems_are_no_error(tmp_path: Path) -> 
     evaluate(tmp_path, "distilled", completions(10, 5, gold="2"), model)
     evaluate(tmp_path, "base", completions(40, 20))
     summary = summarise(tmp_path, "x")
-    assert summary.tiers[0].base.problems == 40 and summary.tiers[0].distilled is None
+    assert summary.benchmarks[0].base.problems == 40 and summary.benchmarks[0].after is None
     assert "run on other problems" in summary.notes[0]
 
 
@@ -146,7 +146,7 @@ def test_a_student_that_was_only_prompted_needs_no_trained_model(tmp_path: Path)
     command(
         tmp_path, "evaluate/distilled", {**EVALUATED, "model": "student", "tale": {}}, completions(20, 12)
     )
-    assert summarise(tmp_path, "x").tiers[0].distilled
+    assert summarise(tmp_path, "x").benchmarks[0].after
 
 
 def test_traces_pruned_before_others_were_drawn_are_named(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_newer_minor_version_is_read_and_what_was_left_out_is_named(
     assert all(f"written by a newer version ({NEWER})" in text for text in said)
 
     after = summarise(tmp_path, "x")  # a report says so before its figures
-    assert after.tiers[0].base.accuracy == before.tiers[0].base.accuracy and not before.notes
+    assert after.benchmarks[0].base.accuracy == before.benchmarks[0].base.accuracy and not before.notes
     assert after.notes == tuple(said)
     with pytest.warns(NewerSchemaWarning, match=r"colour, usage\.watts"):  # nobody else to tell
         StageFolder(stage.path, stage.stage).records(Trace)

@@ -41,8 +41,8 @@ def server() -> Iterator[BatchServer]:
 def start(file: Path, out: Path, url: str) -> subprocess.Popen[str]:
     command = [
         sys.executable, "-c", "from drp.cli.app import main; main()", "prune", "--traces", str(file),
-        "--teacher", "two_stage", "--out", str(out), f"prune.endpoint.base_url={url}", "prune.llm.model=m",
-        "prune.endpoint.batch=true", "prune.endpoint.batch_poll_s=0.2", "prune.price={input: 1, output: 10}",
+        "--teacher", "two_stage", "--out", str(out), f"prune.teacher.endpoint.base_url={url}", "prune.teacher.model=m",
+        "prune.teacher.endpoint.batch=true", "prune.teacher.endpoint.batch_poll_s=0.2", "prune.price={input: 1, output: 10}",
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -17,12 +17,10 @@ from drp.engines.budget import Budget
 from drp.engines.openai_engine import OpenAIEngine
 from drp.engines.pricing import Price
 from drp.errors import BudgetError, TeacherError
-from drp.recipe import PruneSettings
 from drp.records import Trace, Usage
 from drp.runs.journal import Journal
-from drp.stages.estimate import CHARS_PER_TOKEN, expected_load, lengths_of
-from drp.teachers.edit_script import EditScriptTeacher
-from drp.teachers.llm import LlmSettings
+from drp.teachers.edit_script import EditScriptSettings, EditScriptTeacher
+from drp.teachers.load import CHARS_PER_TOKEN, lengths_of, load_of
 from drp.teachers.replies import ReplyStore, StoredReply, WastedReply, read_replies
 from drp.text.units import split_units
 from tests.acting import act
@@ -71,14 +69,14 @@ def drp(*arguments: str) -> tuple[int, str]:
 def common(traces: Path, server: Loopback) -> list[str]:
     return [
         "--traces", str(traces), "--out", str(traces.parent / "run"), "prune.teacher=edit_script",
-        f"prune.endpoint.base_url={server.url}", "prune.llm.model=m", PRICE,
+        f"prune.teacher.endpoint.base_url={server.url}", "prune.teacher.model=m", PRICE,
     ]  # fmt: skip
 
 
 def test_a_budget_stops_cleanly_and_goes_on(traces: Path, server: Loopback) -> None:
     options = common(traces, server)
     code, said = drp(
-        "prune", *options, f"prune.budget_usd={6 * COST + 0.004}", "prune.endpoint.concurrency=4"
+        "prune", *options, f"prune.budget_usd={6 * COST + 0.004}", "prune.teacher.endpoint.concurrency=4"
     )
     assert code == 1 and "Raise prune.budget_usd and run the same command again" in said.replace("\n", " ")
     run = traces.parent / "run"
@@ -129,15 +127,15 @@ def test_estimates_say_what_is_missing(tmp_path: Path) -> None:
 def test_the_estimate_of_prompts_is_near_the_real_requests(real_data: Path) -> None:
     from drp.benchmarks.files import read_traces
 
-    settings = PruneSettings(teacher="edit_script")
-    teacher = EditScriptTeacher(None, LlmSettings())  # type: ignore[arg-type]  # only builds requests
+    settings = EditScriptSettings()
+    teacher = EditScriptTeacher(None, settings)  # type: ignore[arg-type]  # only builds requests
     for name in ("r1_qwen_1.5b.math_train", "qwen3_4b_thinking.math_train"):
         traces: list[Trace] = read_traces(real_data / "traces" / f"{name}.jsonl")[:40]
         real = expected = 0.0
         for trace in traces:
             asked = teacher.requests(trace, split_units(trace.thinking))
             real += sum(len(m.content) for r in asked for m in r.messages) / CHARS_PER_TOKEN
-            expected += expected_load("edit_script", settings, lengths_of(trace)).going_in / 1.1
+            expected += load_of(settings.calls(lengths_of(trace), writes_answer=False)).going_in
         assert expected == pytest.approx(real, rel=0.12), name
 
 

@@ -69,13 +69,13 @@ def test_a_served_student_and_its_trained_model_have_the_figures_of_the_process(
     served = tmp_path / "run"
     shutil.copytree(here, served)
     endpoint = [
-        "evaluate.engine=openai", f"evaluate.endpoint.base_url={server.url}", "evaluate.endpoint.model=base",
-        "evaluate.endpoint.prefilled=true",
+        "evaluate.engine=openai", f"evaluate.engine.base_url={server.url}", "evaluate.engine.model=base",
+        "evaluate.engine.prefilled=true",
     ]  # fmt: skip
     code, said = drp("evaluate", str(served), *endpoint)
-    assert code == 1 and "evaluate.trained_model=NAME" in said and "--lora-modules" in said
+    assert code == 1 and "evaluate.engine.trained_model=NAME" in said and "--lora-modules" in said
     assert drawn(served, "base") == drawn(here, "base")
-    code, said = drp("evaluate", str(served), *endpoint, "evaluate.trained_model=drp")
+    code, said = drp("evaluate", str(served), *endpoint, "evaluate.engine.trained_model=drp")
     assert code == 0 and "served by an endpoint" in said, said
     assert drawn(served, "distilled") == drawn(here, "distilled") != drawn(here, "base")
     assert [body["model"] for body in server.bodies] == ["base"] * 6 + ["drp"] * 6  # nothing was asked twice

@@ -104,9 +104,9 @@ def traces(tmp_path: Path) -> Path:
 def start(traces: Path, out: Path, url: str) -> subprocess.Popen[str]:
     command = [
         sys.executable, "-c", "from drp.cli.app import main; main()", "prune", "--traces", str(traces),
-        "--teacher", "edit_script", "--out", str(out), f"prune.endpoint.base_url={url}", "prune.llm.model=m",
-        f"prune.endpoint.concurrency={CONCURRENCY}", "prune.endpoint.timeout_s=1",
-        "prune.endpoint.max_retries=3",
+        "--teacher", "edit_script", "--out", str(out), f"prune.teacher.endpoint.base_url={url}", "prune.teacher.model=m",
+        f"prune.teacher.endpoint.concurrency={CONCURRENCY}", "prune.teacher.endpoint.timeout_s=1",
+        "prune.teacher.endpoint.max_retries=3",
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

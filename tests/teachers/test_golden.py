@@ -12,10 +12,9 @@ import pytest
 from drp.engines.base import Request
 from drp.recipe import PruneSettings
 from drp.records import Completion
-from drp.stages.teacher import build_teacher
 from drp.teachers.replies import StoredReply
 from tests.acting import act
-from tests.teachers.test_protocols import PROTOCOLS, TRACE, UNITS
+from tests.teachers.test_protocols import PROTOCOLS, TRACE, UNITS, teacher_of, with_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -48,8 +47,8 @@ def shown(requests: list[Request]) -> str:
 async def test_requests_are_as_recorded(name: str) -> None:
     recorder = Recorder()
     options = PROTOCOLS[name] | ({} if name == "direct" else {"answer": "teacher"})
-    options = options | {"llm": options.get("llm", {}) | {"polish": True}}  # type: ignore[operator]
-    teacher = build_teacher(PruneSettings.model_validate(options), recorder)  # type: ignore[arg-type]
+    settings = PruneSettings.model_validate(with_settings(options, polish=True))
+    teacher = teacher_of(settings, recorder)
     proposal = await teacher.prune(TRACE, UNITS)
     await teacher.repair(
         TRACE, UNITS, proposal, ["the final answer must still be stated (gold '72' is not kept)"]

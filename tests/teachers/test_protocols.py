@@ -18,7 +18,7 @@ from drp.records import Failure, PrunedTrace, Trace
 from drp.stages.judge import Judge
 from drp.stages.prune import prune_trace
 from drp.stages.scoring import StudentScorer
-from drp.stages.teacher import build_teacher
+from drp.teachers.llm import LlmSettings, LlmTeacher
 from drp.teachers.replies import ReplyStore
 from drp.text.units import split_units
 from tests.acting import act
@@ -34,19 +34,18 @@ TRACE = Trace(
 )  # fmt: skip
 UNITS = split_units(THINKING)
 PRUNED = "Okay, let me see. Tom has 3 times as many, so 3 * 24 = 72.\n\nSo the answer is 72."
-PROTOCOLS = {
-    "edit_script": {"teacher": "edit_script"},
-    "edit_script-json": {"teacher": "edit_script", "llm": {"format": "json"}},
-    "edit_script-default": {"teacher": "edit_script", "llm": {"segmentation": "default"}},
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "edit_script": {"teacher": {"kind": "edit_script"}},
+    "edit_script-json": {"teacher": {"kind": "edit_script", "format": "json"}},
+    "edit_script-default": {"teacher": {"kind": "edit_script", "segmentation": "default"}},
     "edit_script-json-default": {
-        "teacher": "edit_script",
-        "llm": {"format": "json", "segmentation": "default"},
+        "teacher": {"kind": "edit_script", "format": "json", "segmentation": "default"}
     },
-    "two_stage": {"teacher": "two_stage"},
-    "two_stage-default": {"teacher": "two_stage", "llm": {"segmentation": "default"}},
-    "none": {"teacher": "edit_script", "llm": {"segmentation": "none"}},
-    "two_stage-none": {"teacher": "two_stage", "llm": {"segmentation": "none"}},
-    "direct": {"teacher": "direct", "answer": "short"},
+    "two_stage": {"teacher": {"kind": "two_stage"}},
+    "two_stage-default": {"teacher": {"kind": "two_stage", "segmentation": "default"}},
+    "none": {"teacher": {"kind": "edit_script", "segmentation": "none"}},
+    "two_stage-none": {"teacher": {"kind": "two_stage", "segmentation": "none"}},
+    "direct": {"teacher": {"kind": "direct"}, "answer": "short"},
 }
 Change = Callable[[dict[str, Any], str], Any]
 
@@ -82,11 +81,20 @@ def grader() -> Iterator[Grader]:
         yield made
 
 
+def with_settings(options: dict[str, Any], **settings: object) -> dict[str, Any]:
+    return options | {"teacher": options["teacher"] | settings}
+
+
+def teacher_of(settings: PruneSettings, store: Any) -> LlmTeacher:
+    assert isinstance(settings.teacher, LlmSettings)
+    return settings.teacher.teacher(store, write_answer=settings.answer == "teacher")
+
+
 async def prune(
     store: ReplyStore, grader: Grader, options: dict[str, Any], trace: Trace = TRACE, scorer: Any = None
 ) -> PrunedTrace | Failure:
     settings = PruneSettings.model_validate(options)
-    teacher = build_teacher(settings, store)
+    teacher = teacher_of(settings, store)
     return await prune_trace(trace, teacher, Judge(settings, grader, lambda t: len(t.split()), scorer))
 
 
@@ -126,10 +134,7 @@ async def test_long_traces_go_in_windows(
 ) -> None:
     long = TRACE.model_copy(update={"thinking": "\n\n".join([THINKING] * 6)})
     options = PROTOCOLS[name]
-    options = options | {
-        "llm": options.get("llm", {}) | {"window_units": 8},
-        "checks": {"min_reflection_ratio": 0},
-    }
+    options = with_settings(options, window_units=8) | {"checks": {"min_reflection_ratio": 0}}
     outcome = await prune(store, grader, options, long)
     assert isinstance(outcome, PrunedTrace), outcome
     assert outcome.thinking.split() == " ".join([PRUNED] * 6).split()
@@ -181,7 +186,7 @@ async def test_an_attack_never_becomes_a_decision(attack: str, store: ReplyStore
 
 
 async def test_polish_is_checked(store: ReplyStore, server: Loopback, grader: Grader) -> None:
-    options = {"teacher": "edit_script", "llm": {"polish": True}, "checks": {"min_own_share": 0}}
+    options = {"teacher": {"kind": "edit_script", "polish": True}, "checks": {"min_own_share": 0}}
     outcome = await prune(store, grader, options)
     assert isinstance(outcome, PrunedTrace) and outcome.polished and outcome.accepted
     assert outcome.thinking == PRUNED.replace("so 3 * 24", "that is 3 * 24")
@@ -333,7 +338,7 @@ async def test_what_the_copy_omits_is_measured_and_too_much_is_refused(
     server.answer.change = forgets  # type: ignore[attr-defined]
     outcome = await prune(store, grader, PROTOCOLS["two_stage"])
     assert isinstance(outcome, PrunedTrace) and 0.1 < outcome.protocol["omitted_share"] < 0.2
-    strict = PROTOCOLS["two_stage"] | {"llm": {"max_omitted": 0.05}}
+    strict = with_settings(PROTOCOLS["two_stage"], max_omitted=0.05)
     outcome = await prune(store, grader, strict)
     assert isinstance(outcome, Failure) and outcome.kind == "lossy_segmentation"
 
@@ -385,7 +390,7 @@ def test_unknown_teachers_have_no_silent_default(store: ReplyStore) -> None:
         PruneSettings(teacher="direct")
     with pytest.raises(ValueError, match="learnability=true"):
         PruneSettings(prefer="natural")
-    with pytest.raises(ValueError, match="writes one candidate"):
+    with pytest.raises(ValueError, match="writes no answer"):
         PruneSettings(answer="teacher")
     assert TeacherError("x").raw is None
 

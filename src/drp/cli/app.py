@@ -341,6 +341,11 @@ def _form(name: str) -> "Format":
     return name
 
 
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code that gave it."""
+    typer.secho(f"note: {message}", fg="yellow", err=True)
+
+
 def main() -> None:
     """Entry point: errors of ours are one message, not a traceback."""
     import warnings
@@ -349,6 +354,7 @@ def main() -> None:
 
     # The training libraries warn their own developers of coming changes; users can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.showwarning = _show
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
@@ -380,7 +386,7 @@ def main() -> None:
             raise
         typer.secho(
             f"error: {reason}\nWhat was finished is on file. Lower what goes through the model at once "
-            "(generate.batch_size, evaluate.batch_size, train.device_batch, rl.device_batch) or train.max_length, and "
+            "(generate.engine.batch_size, evaluate.engine.batch_size, train.device_batch, method.device_batch) or train.max_length, and "
             "run the same command again.",
             fg="red",
             err=True,

@@ -44,7 +44,7 @@ def print_report(summary: RunSummary) -> None:
     trained = training(summary)
     if trained:
         print_table(console, trained)
-    if summary.tiers:
+    if summary.benchmarks:
         print_table(console, before_after(summary))
     console.print(Text(protocol_line(summary)), style="dim")
     for note in summary.notes:
@@ -54,17 +54,16 @@ def print_report(summary: RunSummary) -> None:
 
 def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
     """Return estimates side by side; the recipe's own protocol is marked."""
-    llm, price = settings.llm, settings.known_price
-    chosen = "none" if llm.segmentation == "none" and settings.teacher != "direct" else settings.teacher
+    price, probed = settings.known_price, "probed" in found[0].protocol
     rows = [
         (
-            ("→ " if e.protocol == chosen else "") + ("no division" if e.protocol == "none" else e.protocol),
+            ("→ " if e.chosen and not probed else "") + ("no division" if e.protocol == "none" else e.protocol),
             f"{e.requests:,.0f}", _millions(e.usage.prompt_tokens), _millions(e.usage.completion_tokens),
             _dollars(e.online_usd), _dollars(e.batch_usd), f"{e.hours:.1f}",
         )
         for e in found
     ]  # fmt: skip
-    notes = [f"{found[0].traces:,} traces, {llm.model}, {settings.candidates} candidate(s) a trace."]
+    notes = [f"{found[0].traces:,} traces, {found[0].model}, {settings.candidates} candidate(s) a trace."]
     if price:
         notes.append(
             f"Prices: ${price.input:g} in, ${price.output:g} out per million tokens"
@@ -72,13 +71,12 @@ def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
         )  # fmt: skip
     else:
         notes.append("No price known: set prune.price={input: …, output: …}.")
-    probed = "probed" in found[0].protocol
     notes.append(
         "Measured on the probe, scaled up." if probed
         else "Expect ± 30 %; --probe 20 measures. Repairs are taken as 10 %."
     )  # fmt: skip
-    budget, own = settings.budget_usd, next((e for e in found if e.protocol == chosen or probed), None)
-    cost = own and (own.batch_usd if settings.endpoint.batch else own.online_usd)
+    budget, own = settings.budget_usd, next((e for e in found if e.chosen), None)
+    cost = own and (own.batch_usd if own.batch else own.online_usd)
     if budget is not None and cost is not None and cost > budget:
         notes.append(f"That is more than prune.budget_usd={budget:g}: the run would stop there.")
     head = ("protocol", "requests", "tokens in", "out", "$ online", "$ batch", "hours")

@@ -203,7 +203,7 @@ class BatchEngine:
         except openai.APIStatusError as error:
             hint = ""
             if error.status_code in (404, 405):
-                hint = "; the endpoint may have no batch API: set prune.endpoint.batch=false"
+                hint = "; the endpoint may have no batch API: set prune.teacher.endpoint.batch=false"
             raise EngineError(f"the endpoint refused a batch: {error.message}{hint}") from error
         except openai.APIError as error:
             raise EngineError(
@@ -256,7 +256,7 @@ class BatchEngine:
             self._collected(state)
             raise EngineError(
                 f"batch {batch.id} was not accepted: {'; '.join(problems[:3]) or 'no reason given'}. "
-                "If it is over the provider's limit of enqueued tokens, lower prune.endpoint.batch_requests"
+                "If it is over the provider's limit of enqueued tokens, lower prune.teacher.endpoint.batch_requests"
             )
         lines: dict[str, _Line] = {}
         for file in (batch.error_file_id, batch.output_file_id):

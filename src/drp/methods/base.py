@@ -1,21 +1,37 @@
 """What every method says about itself: the stages it needs and what comes out of them to train on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 from drp.engines.base import Sampling
-from drp.recipe import PromptSettings, Recipe
+from drp.engines.settings import PromptSettings, StudentSettings
+from drp.kinds import Kind
 from drp.records import Problem, PrunedTrace, Target, Trace
+from drp.runs import layout
+from drp.teachers.registry import TeacherSettings
+from drp.training.settings import RlSettings
 
 PromptOf = Callable[[Problem], PromptSettings]
 
 
-class Workshop(Protocol):
-    """What a method works with: the recipe, the records on file, and a way to draw more traces."""
+class MethodContext(Protocol):
+    """What a method works with: the student, the records on file, and a way to draw more traces."""
 
-    recipe: Recipe
+    @property
+    def student(self) -> StudentSettings:
+        """The model to shorten."""
+        ...
+
+    @property
+    def prompt(self) -> PromptSettings:
+        """How it is asked."""
+        ...
+
+    @property
+    def evaluation_sampling(self) -> Sampling:
+        """How it is evaluated."""
+        ...
 
     def traces(self) -> list[Trace]:
         """Return the student's own traces."""
@@ -56,30 +72,77 @@ class Workshop(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to a shorter student."""
+class MethodSettings(Kind):
+    """A way to a shorter student; each kind adds its settings and says what it does."""
 
-    name: str
-    stages: tuple[str, ...]
-    """What is done before evaluation, in order; the last one leaves the model, unless only prompts differ."""
-    summary: str
+    trains_on: ClassVar[Literal["texts", "problems", "nothing"]] = "texts"
+    """Fine-tuning on texts, reinforcement on problems, or no training: only the prompts differ."""
+    stages: ClassVar[tuple[str, ...]] = (layout.GENERATE, layout.TRAIN)
+    """What is done before evaluation, in order."""
+    summary: ClassVar[str] = ""
     """One line for ``--dry-run``."""
-    targets: Callable[[Workshop], list[Target]] | None = None
-    """What to fine-tune on; ``None`` where the student practises on problems, or is not trained."""
-    explore: Callable[[Workshop], None] | None = None
-    """Draws what the method needs beyond the student's own traces."""
-    defining: Callable[[Recipe], object] = lambda _: None
-    """The settings of the method that define what it trains."""
+    learns_solutions: ClassVar[bool] = False
+    """Whether its teacher must write solutions of its own instead of editing the student's traces."""
+    has_pairs: ClassVar[bool] = False
+    """Whether its texts differ from the student's own traces, so that one can be preferred to the other."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.kind
+
+    def check(self, teacher: TeacherSettings) -> None:
+        """Look whether a recipe's teacher is one for this method.
+
+        Raises:
+            ValueError: It is not; the message says what is.
+        """
+        if self.learns_solutions and teacher.prunes:
+            raise ValueError(
+                f"method {self.kind} needs a teacher that writes solutions of its own: prune.teacher=direct (a language model) "
+                "or mini_direct"
+            )
+
+    def targets(self, context: MethodContext) -> list[Target]:
+        """Return the texts to fine-tune on."""
+        _ = context
+        return []
+
+    def explore(self, context: MethodContext) -> None:
+        """Draw what the method needs beyond the student's own traces."""
+        _ = context
+
+    def prompts(self, context: MethodContext, problems: Sequence[Problem]) -> PromptOf:
+        """Return the prompts of a method that trains nothing."""
+        _ = problems
+        return lambda _: context.prompt
+
+    @property
+    def reinforcement(self) -> RlSettings | None:
+        """The settings of reinforcement, for a method that trains on problems."""
+        return None
+
+    def defining_training(self) -> object:
+        """Return which of the settings define what is trained, or ``None`` for none of them."""
+        return None
+
+    def defining_prompts(self) -> dict[str, object]:
+        """Return which of the settings define the prompts of a method that trains nothing."""
+        return {}
 
 
 def of_trace(trace: Trace, own: Trace | None = None, phase: int = 0) -> Target:
     """Return a trace as a target as it stands."""
     own = own or trace
     return Target(
-        id=trace.id, question=trace.question, thinking=trace.thinking, answer=trace.answer,
-        own_thinking=own.thinking, own_answer=own.answer, phase=phase,
-    )  # fmt: skip
+        id=trace.id,
+        question=trace.question,
+        thinking=trace.thinking,
+        answer=trace.answer,
+        own_thinking=own.thinking,
+        own_answer=own.answer,
+        phase=phase,
+    )
 
 
 def usable(trace: Trace) -> bool:

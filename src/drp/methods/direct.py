@@ -1,7 +1,23 @@
 """The paper's baseline: the teacher's own short solutions, with nothing of the student's in them."""
 
-from drp.methods.base import Method
-from drp.methods.drp import targets
+from typing import ClassVar, Literal
+
+from drp.methods.base import MethodContext, MethodSettings
+from drp.methods.drp import of_pruned
+from drp.records import Target
 from drp.runs.layout import GENERATE, PRUNE, TRAIN
 
-METHOD = Method("direct", (GENERATE, PRUNE, TRAIN), "fine-tune on the teacher's own solutions", targets)
+
+class DirectMethodSettings(MethodSettings):
+    """Fine-tunes on the teacher's own solutions."""
+
+    kind: Literal["direct"] = "direct"
+
+    stages: ClassVar[tuple[str, ...]] = (GENERATE, PRUNE, TRAIN)
+    summary: ClassVar[str] = "fine-tune on the teacher's own solutions"
+    learns_solutions: ClassVar[bool] = True
+    has_pairs: ClassVar[bool] = True
+
+    def targets(self, context: MethodContext) -> list[Target]:
+        """Return the accepted solutions."""
+        return [of_pruned(p) for p in context.pruned() if p.accepted]

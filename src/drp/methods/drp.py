@@ -1,20 +1,33 @@
 """DRP itself: the student's own traces, pruned step by step."""
 
-from drp.methods.base import Method, Workshop
-from drp.records import Target
+from typing import ClassVar, Literal
+
+from drp.methods.base import MethodContext, MethodSettings
+from drp.records import PrunedTrace, Target
 from drp.runs.layout import GENERATE, PRUNE, TRAIN
 
 
-def targets(work: Workshop) -> list[Target]:
-    """Return the accepted pruned traces."""
-    return [
-        Target(
-            id=p.id, question=p.question, thinking=p.thinking, answer=p.answer,
-            own_thinking=p.original_thinking, own_answer=p.original_answer,
-        )
-        for p in work.pruned()
-        if p.accepted
-    ]  # fmt: skip
+class DrpSettings(MethodSettings):
+    """Fine-tunes on the student's own traces, pruned."""
+
+    kind: Literal["drp"] = "drp"
+
+    stages: ClassVar[tuple[str, ...]] = (GENERATE, PRUNE, TRAIN)
+    summary: ClassVar[str] = "fine-tune on pruned traces"
+    has_pairs: ClassVar[bool] = True
+
+    def targets(self, context: MethodContext) -> list[Target]:
+        """Return the accepted pruned traces."""
+        return [of_pruned(p) for p in context.pruned() if p.accepted]
 
 
-METHOD = Method("drp", (GENERATE, PRUNE, TRAIN), "fine-tune on pruned traces", targets)
+def of_pruned(pruned: PrunedTrace) -> Target:
+    """Return a pruned trace as a target."""
+    return Target(
+        id=pruned.id,
+        question=pruned.question,
+        thinking=pruned.thinking,
+        answer=pruned.answer,
+        own_thinking=pruned.original_thinking,
+        own_answer=pruned.original_answer,
+    )

@@ -1,16 +1,19 @@
-"""Finding the method that a recipe names."""
+"""The methods that a recipe may name."""
 
-from drp.methods import cot_valve, direct, drp, self_training, tale, think_prune
-from drp.methods.base import Method
-from drp.recipe import Recipe
+from drp.kinds import Registry
+from drp.methods.base import MethodSettings
 
-METHODS: dict[str, Method] = {
-    m.name: m for m in (drp.METHOD, self_training.METHOD, direct.METHOD, cot_valve.METHOD, think_prune.METHOD)
-}
-
-
-def method_of(recipe: Recipe) -> Method:
-    """Return the method of a recipe."""
-    if recipe.method == "tale":
-        return tale.TUNED if recipe.tale.tuned else tale.PROMPTED
-    return METHODS[recipe.method]
+METHODS: Registry[MethodSettings] = Registry(
+    "method",
+    "drp.methods",
+    MethodSettings,
+    {
+        "drp": "drp.methods.drp:DrpSettings",
+        "self": "drp.methods.self_training:SelfSettings",
+        "direct": "drp.methods.direct:DirectMethodSettings",
+        "tale": "drp.methods.tale:TaleSettings",
+        "tale_ep": "drp.methods.tale:TalePromptSettings",
+        "cot_valve": "drp.methods.cot_valve:ValveSettings",
+        "think_prune": "drp.methods.think_prune:ThinkPruneSettings",
+    },
+)

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -9,12 +10,19 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from drp.errors import RecipeError
+from drp.engines.registry import ENGINES
+from drp.errors import OldSpellingWarning, RecipeError
+from drp.kinds import Kind, KindError, Registry
+from drp.methods.registry import METHODS
 from drp.recipe.parsing import DEEPEST, MOST_BYTES, parse_yaml
 from drp.recipe.settings import Recipe
 from drp.runs import layout
 from drp.runs.reading import reading
+from drp.runs.upgrades import upgraded_recipe
+from drp.teachers.registry import TEACHERS
 
+KINDS: tuple[Registry[Any], ...] = (ENGINES, TEACHERS, METHODS)
+"""What a recipe names by kind."""
 MOST_ERRORS = 12
 """Most mistakes named at once."""
 
@@ -43,10 +51,16 @@ def load_recipe(source: RecipeSource | None, overrides: Sequence[str] = ()) -> R
         data, where = _mapping(Path(source)), str(source)
     for override in overrides:
         _override(data, override)
+    data, moved = upgraded_recipe(data)
+    if moved:
+        said = "; ".join(moved)
+        warnings.warn(
+            f"{where} is spelt as for version 0.1; write now: {said}", OldSpellingWarning, stacklevel=2
+        )
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
-        raise _mistakes(where, [_explain(detail) for detail in error.errors()]) from error
+        raise _mistakes(where, [_explain(*found) for found in _found(error.errors(), Recipe)]) from error
     if misread := list(_misread(data, recipe.model_dump())):
         raise _mistakes(where, misread)
     return recipe
@@ -91,7 +105,10 @@ def _override(data: dict[str, Any], override: str) -> None:
             items = cast("list[Any]", place)
             place = items[_position(part, key, len(items))]
         else:
-            place = cast("dict[str, Any]", place).setdefault(part, {})
+            section = cast("dict[str, Any]", place)
+            if isinstance(name := section.setdefault(part, {}), str) and _is_kind(parents[:depth]):
+                section[part] = {"kind": name}
+            place = section[part]
         if not isinstance(place, dict | list):
             raise RecipeError(f"cannot set {key}: {part} is a plain value, not a section")
     try:
@@ -104,7 +121,21 @@ def _override(data: dict[str, Any], override: str) -> None:
         items = cast("list[Any]", place)
         items[_position(last, key, len(items))] = parsed
     else:
-        place[last] = parsed
+        section = cast("dict[str, Any]", place)
+        section[last] = _of_kind(section.get(last), parsed, [*parents, last])
+
+
+def _of_kind(before: object, after: object, location: Sequence[str]) -> object:
+    """Return what an override puts in a place: the name of another kind leaves the settings that it has too."""
+    registry = next((known for known in KINDS if known.base is _model_at(location, Recipe)), None)
+    if registry is None or not isinstance(after, str) or not isinstance(before, dict):
+        return after
+    try:
+        fields = registry.settings(after).model_fields
+    except ValueError:
+        return after  # no such kind, which validation will say
+    kept = {name: value for name, value in cast("dict[str, Any]", before).items() if name in fields}
+    return {**kept, "kind": after}
 
 
 def _default_list(parents: Sequence[str], key: str) -> list[Any]:
@@ -166,9 +197,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
-def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
-    """Return the settings class that a validation error's location lies in."""
-    current: Any = Recipe
+def _model_at(location: Sequence[int | str], root: type[BaseModel]) -> type[BaseModel] | None:
+    """Return the settings class that a place in ``root`` lies in."""
+    current: Any = root
     for part in location:
         if isinstance(part, int):
             continue
@@ -183,16 +214,39 @@ def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
     return current if isinstance(current, type) and issubclass(current, BaseModel) else None
 
 
-def _explain(detail: Mapping[str, Any]) -> str:
-    location = detail["loc"]
+def _is_kind(location: Sequence[str]) -> bool:
+    """Return whether one of several kinds stands at a place: its name there is short for ``{kind: NAME}``."""
+    model = _model_at(location, Recipe)
+    return model is not None and issubclass(model, Kind)
+
+
+Mistake = tuple[Sequence[int | str], Mapping[str, Any], type[BaseModel]]
+"""The place of a mistake, pydantic's word on it, and the settings class that its place counts from, at its end."""
+
+
+def _found(
+    errors: Sequence[Mapping[str, Any]], root: type[BaseModel], at: tuple[int | str, ...] = ()
+) -> Iterator[Mistake]:
+    """Yield mistakes, those in the settings of a kind by their own places."""
+    for error in errors:
+        place = (*at, *error["loc"])
+        cause = error.get("ctx", {}).get("error")
+        if isinstance(cause, KindError):
+            yield from _found(cause.errors, cause.settings, place)
+        else:
+            model = _model_at(error["loc"][:-1], root) or root
+            yield place, error, model
+
+
+def _explain(location: Sequence[int | str], detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     name = ".".join(map(str, location))
     if detail["type"] == "value_error":
         said = detail["msg"].removeprefix("Value error, ")
         return f"{name}: {said}" if name else said
     if detail["type"] != "extra_forbidden":
         return f"{name}: {detail['msg']} (got {_short(detail['input'])})"
-    model = _model_at(location[:-1])
-    known = list(model.model_fields) if model else []
+    known = list(model.model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"{name}: unknown field; {hint}"
+    of = f" of {model.model_fields['kind'].default}" if issubclass(model, Kind) else ""
+    return f"{name}: unknown field{of}; {hint}"

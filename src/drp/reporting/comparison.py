@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from drp.evaluation.comparison import Comparison
 from drp.evaluation.metrics import Metrics
 from drp.reporting.pairing import ComparedRuns
-from drp.reporting.summary import tier_order
+from drp.reporting.summary import benchmark_order
 from drp.reporting.text import VERDICT, VERDICT_NOTE, Table, bracket, p_value, verdict
 
 COMPARED_NOTE = (
@@ -17,17 +17,19 @@ NOT_ONE = "NOT ONE PROTOCOL, or not known to be one: what differs below may be w
 
 def _lines(found: ComparedRuns) -> Iterator[tuple[str, str, Metrics, Comparison | None]]:
     """Yield benchmark, run, figures and comparison: the base first, and again where a run shares other problems."""
-    tiers = sorted({tier.benchmark for run in found.runs for tier in run.tiers}, key=tier_order)
-    for benchmark in tiers:
+    benchmarks = sorted(
+        {result.benchmark for run in found.runs for result in run.benchmarks}, key=benchmark_order
+    )
+    for benchmark in benchmarks:
         shown: Metrics | None = None
         for run in found.runs:
-            for tier in run.tiers:
-                if tier.benchmark != benchmark or tier.distilled is None:
+            for result in run.benchmarks:
+                if result.benchmark != benchmark or result.after is None:
                     continue
-                if tier.base != shown:
-                    shown = tier.base
+                if result.base != shown:
+                    shown = result.base
                     yield benchmark, found.base, shown, None
-                yield benchmark, run.name, tier.distilled, tier.comparison
+                yield benchmark, run.name, result.after, result.comparison
 
 
 def _count(m: Metrics) -> str:

@@ -14,7 +14,10 @@ BINS = 40
 
 
 def histogram_html(
-    before: Mapping[str, Sequence[Trace]], after: Mapping[str, Sequence[Trace]], order: Sequence[str]
+    before: Mapping[str, Sequence[Trace]],
+    after: Mapping[str, Sequence[Trace]],
+    outcome: str,
+    order: Sequence[str],
 ) -> str:
     """Return an HTML fragment with its script inline, or a sentence where plotly is not installed."""
     if not order:
@@ -28,7 +31,7 @@ def histogram_html(
         rows=len(order), cols=1, subplot_titles=list(order), vertical_spacing=0.3 / len(order)
     )
     for row, benchmark in enumerate(order, 1):
-        series = (("base", before.get(benchmark, ()), BEFORE), ("distilled", after.get(benchmark, ()), AFTER))
+        series = (("base", before.get(benchmark, ()), BEFORE), (outcome, after.get(benchmark, ()), AFTER))
         longest = max((completion_tokens(t) for _, traces, _ in series for t in traces), default=1)
         for name, traces, colour in series:
             if not traces:

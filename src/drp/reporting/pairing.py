@@ -12,8 +12,8 @@ from drp.evaluation.verdicts import grade_traces, graded_again
 from drp.grading import VERSION
 from drp.grading.grader import Grader
 from drp.records import Record, Trace
-from drp.reporting.standing import evaluated, superseded
-from drp.reporting.summary import TierSummary, by_benchmark, summarise_tier, tier_order
+from drp.reporting.standing import evaluated, outcome, superseded
+from drp.reporting.summary import BenchmarkSummary, benchmark_order, by_benchmark, summarise_benchmark
 from drp.reporting.write import protocol_of
 from drp.runs import layout
 from drp.runs.reader import RunReader
@@ -23,8 +23,8 @@ class ComparedRun(Record):
     """A run beside the base, on the benchmarks both have."""
 
     name: str
-    tiers: tuple[TierSummary, ...]
-    """In each, ``base`` is the base and ``distilled`` the run."""
+    benchmarks: tuple[BenchmarkSummary, ...]
+    """In each, ``base`` is the base and ``after`` the run."""
 
 
 class ComparedRuns(Record):
@@ -41,7 +41,9 @@ class ComparedRuns(Record):
     @property
     def one_protocol(self) -> bool:
         """Whether all were evaluated alike, whichever of a run's models it was."""
-        return len({re.sub(r"^(base|distilled)\. ", "", protocol) for protocol in self.protocols}) == 1
+        return (
+            len({re.sub(r"^(base|distilled|prompted)\. ", "", protocol) for protocol in self.protocols}) == 1
+        )
 
 
 def compare_runs(paths: Sequence[Path], margin: float = MARGIN, tokenizer: str | None = None) -> ComparedRuns:
@@ -74,14 +76,14 @@ def compare_runs(paths: Sequence[Path], margin: float = MARGIN, tokenizer: str |
         found = load(path, name)
         if len(base) == len(found) == 1 and first.is_file() and path.is_file():
             found = dict(zip(base, found.values(), strict=True))  # files are named as they like
-        shared = sorted(set(base) & set(found), key=tier_order)
+        shared = sorted(set(base) & set(found), key=benchmark_order)
         if not shared:
             raise RunFolderError(f"{first} and {path} were evaluated on no common benchmark")
         try:
-            tiers = tuple(summarise_tier(b, base[b], found[b], margin) for b in shared)
+            benchmarks = tuple(summarise_benchmark(b, base[b], found[b], margin) for b in shared)
         except DataError as error:
             raise RunFolderError(f"{first} and {path} cannot be compared: {error}") from error
-        runs.append(ComparedRun(name=name, tiers=tiers))
+        runs.append(ComparedRun(name=name, benchmarks=benchmarks))
     return ComparedRuns(base=names[0], runs=tuple(runs), margin=margin, protocols=protocols)
 
 
@@ -97,7 +99,7 @@ def evaluated_at(path: Path) -> tuple[list[Trace], str]:
     run = RunReader(path, newer.append)
     if said := superseded(run):
         raise RunFolderError(f"{path}: {said}")
-    for which in (layout.DISTILLED, layout.BASE):
+    for which in (outcome(run), layout.BASE):
         traces, manifest = evaluated(run, which), run.manifest(layout.evaluation(which))
         if traces and manifest:
             runs = 1 + max(t.sample for t in traces)

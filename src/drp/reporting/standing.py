@@ -7,8 +7,14 @@ from drp.runs import layout
 from drp.runs.reader import RunReader
 
 
+def outcome(run: RunReader) -> str:
+    """Return what the student is compared with: the ``distilled`` model, or the student ``prompted`` in another way."""
+    prompted = run.stage(layout.EVALUATE_PROMPTED)
+    return layout.PROMPTED if prompted.manifest() and prompted.wanted() != [] else layout.DISTILLED
+
+
 def evaluated(run: RunReader, which: str) -> list[Trace]:
-    """Return the completions of the ``base`` or the ``distilled`` model that a report may count, as far as figures need them."""
+    """Return the completions of the ``base``, ``distilled`` or ``prompted`` model that a report may count, as figures need them."""
     if which == layout.DISTILLED and superseded(run):
         return []
     return run.stage(layout.evaluation(which)).wanted_records(Trace, measured_part)
@@ -25,6 +31,8 @@ def seconds_of(run: RunReader, name: str) -> float | None:
 
 def superseded(run: RunReader) -> str | None:
     """Return why the completions in ``evaluate/distilled`` are not those of the model that stands, if so."""
+    if outcome(run) == layout.PROMPTED:
+        return None
     after, trained = (run.manifest(name) for name in (layout.EVALUATE_DISTILLED, layout.TRAIN))
     if after is None or trained is None or _only_prompted(run):
         return None
@@ -38,7 +46,7 @@ def superseded(run: RunReader) -> str | None:
 
 
 def _only_prompted(run: RunReader) -> bool:
-    """Return whether ``evaluate/distilled`` is the student itself, asked in another way: nothing was trained for it."""
+    """Return whether ``evaluate/distilled`` is the student itself, asked in another way, as version 0.1 filed that."""
     before, after = (run.manifest(name) for name in (layout.EVALUATE_BASE, layout.EVALUATE_DISTILLED))
     return bool(before and after and before.settings.get("model") == after.settings.get("model"))
 
@@ -51,7 +59,7 @@ def notes(run: RunReader) -> tuple[str, ...]:
     rests_on = pruned.settings.get("generate") if pruned else None
     if generated and rests_on and rests_on != generated.settings:
         found.append("the traces pruned here are not those that stand in generate/: run `drp prune`")
-    before, after = (run.wanted(name) for name in (layout.EVALUATE_BASE, layout.EVALUATE_DISTILLED))
+    before, after = (run.wanted(name) for name in (layout.EVALUATE_BASE, layout.evaluation(outcome(run))))
     if said := superseded(run):
         found.append(said)
     elif before and after and set(before) != set(after):

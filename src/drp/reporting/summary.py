@@ -7,12 +7,13 @@ from typing import cast
 
 from pydantic import Field
 
+from drp.benchmarks import mini_world
 from drp.engines.budget import Spend
 from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
 from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
-from drp.reporting.standing import evaluated, notes, seconds_of
+from drp.reporting.standing import evaluated, notes, outcome, seconds_of
 from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.runs.manifest import Manifest
@@ -58,12 +59,12 @@ class PruneSummary(Record):
     """What the teacher was asked and paid."""
 
 
-class TierSummary(Record):
+class BenchmarkSummary(Record):
     """Before and after on one benchmark."""
 
     benchmark: str
     base: Metrics
-    distilled: Metrics | None = None
+    after: Metrics | None = None
     comparison: Comparison | None = None
 
 
@@ -74,7 +75,9 @@ class RunSummary(Record):
     notes: tuple[str, ...] = ()
     """What must be known before the figures: items still owed, stages that do not fit together."""
     prune: PruneSummary | None = None
-    tiers: tuple[TierSummary, ...] = ()
+    benchmarks: tuple[BenchmarkSummary, ...] = ()
+    outcome: str = layout.DISTILLED
+    """What the student is compared with: the ``distilled`` model, or the student ``prompted`` in another way."""
     learnability: dict[str, float] | None = None
     train_counts: dict[str, int] = Field(default_factory=dict)
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -149,25 +152,25 @@ def by_benchmark(traces: list[Trace]) -> dict[str, list[Trace]]:
     return groups
 
 
-def tier_order(name: str) -> tuple[int, str]:
-    """Sort key: the mini tiers from easy to hard, then others by name."""
-    tiers = ("mini-gsm", "mini-math", "mini-amc", "mini-aime")
-    return (tiers.index(name) if name in tiers else len(tiers), name)
+def benchmark_order(name: str) -> tuple[int, str]:
+    """Sort key: the mini world's from easy to hard, then others by name."""
+    mini = list(mini_world.TIERS)
+    return (mini.index(name) if name in mini else len(mini), name)
 
 
-def summarise_tier(
+def summarise_benchmark(
     benchmark: str, before: Sequence[Trace], after: Sequence[Trace] | None, margin: float = MARGIN
-) -> TierSummary:
+) -> BenchmarkSummary:
     """Compare two models on the completions both have on file, so that no figure has another n."""
     if not after:
-        return TierSummary(benchmark=benchmark, base=measure(benchmark, before))
+        return BenchmarkSummary(benchmark=benchmark, base=measure(benchmark, before))
     shared = {t.id for t in before} & {t.id for t in after}
     one, two = ([t for t in traces if t.id in shared] for traces in (before, after))
     comparison = compare(benchmark, one, two, margin)
-    return TierSummary(
+    return BenchmarkSummary(
         benchmark=benchmark,
         base=measure(benchmark, one),
-        distilled=measure(benchmark, two),
+        after=measure(benchmark, two),
         comparison=comparison,
     )
 
@@ -180,11 +183,11 @@ def summarise(path: Path, name: str) -> RunSummary:
     shared = {trace.id for trace in before}
     base, after = (
         by_benchmark(before),
-        by_benchmark([t for t in evaluated(run, layout.DISTILLED) if t.id in shared]),
+        by_benchmark([t for t in evaluated(run, outcome(run)) if t.id in shared]),
     )
-    tiers = [
-        summarise_tier(benchmark, base[benchmark], after.get(benchmark))
-        for benchmark in sorted(base, key=tier_order)
+    benchmarks = [
+        summarise_benchmark(benchmark, base[benchmark], after.get(benchmark))
+        for benchmark in sorted(base, key=benchmark_order)
     ]
     manifests, learnability = run.manifests(), run.learnability()
     trained, evaluation = manifests.get(layout.TRAIN), manifests.get(layout.EVALUATE_BASE)
@@ -194,7 +197,8 @@ def summarise(path: Path, name: str) -> RunSummary:
         name=name,
         notes=(*said, *newer),
         prune=prune,
-        tiers=tuple(tiers),
+        benchmarks=tuple(benchmarks),
+        outcome=outcome(run),
         learnability=learnability and {name: float(value) for name, value in learnability.items()},
         train_counts=trained.counts if trained and trained.complete else {},
         seconds={stage: s for stage in layout.STAGES if (s := seconds_of(run, stage)) is not None},

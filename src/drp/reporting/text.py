@@ -50,12 +50,12 @@ def before_after(summary: RunSummary) -> Table:
     Narrow enough for a terminal of 80 columns.
     """
     rows: list[tuple[str, ...]] = []
-    for tier in summary.tiers:
-        base, after, c = tier.base, tier.distilled, tier.comparison
+    for result in summary.benchmarks:
+        base, after, c = result.base, result.after, result.comparison
         accuracy = _pair(f"{100 * base.accuracy:.1f}", f"{100 * after.accuracy:.1f}" if after else None)
         tokens = _pair(f"{base.tokens_mean:.0f}", f"{after.tokens_mean:.0f}" if after else None)
         tokens = tokens if base.tokens_mean else "–"
-        row = (tier.benchmark, str(base.problems), accuracy)
+        row = (result.benchmark, str(base.problems), accuracy)
         if c is None:
             rows.append((*row, "–", "–", "–", tokens, "–"))
             continue
@@ -89,7 +89,7 @@ def verdict(c: Comparison) -> tuple[str, ...]:
 
 def not_inferior(summary: RunSummary) -> Table:
     """Return, per benchmark, whether the second model is shown not to be less accurate, and what n can tell."""
-    compared = [(tier.benchmark, tier.comparison) for tier in summary.tiers if tier.comparison]
+    compared = [(result.benchmark, result.comparison) for result in summary.benchmarks if result.comparison]
     margin = compared[0][1].non_inferiority.margin if compared else 0.0
     return Table(
         f"Not less accurate, by {100 * margin:g} point(s)?",
@@ -99,10 +99,10 @@ def not_inferior(summary: RunSummary) -> Table:
     )
 
 
-def _row(tier: str, name: str, m: Metrics) -> tuple[str, ...]:
+def _row(benchmark: str, name: str, m: Metrics) -> tuple[str, ...]:
     thinking = f"{m.thinking_mean:.0f}" if m.thinking_mean is not None else "–"
     return (
-        tier, name, f"{percent(m.accuracy)} {bracket(m.accuracy_interval, 100)}",
+        benchmark, name, f"{percent(m.accuracy)} {bracket(m.accuracy_interval, 100)}",
         f"{m.tokens_mean:.0f} {bracket(m.tokens_interval, digits=0)}", thinking,
         f"{m.tokens_median:.0f}", f"{m.tokens_p95:.0f}", f"{m.tokens_p99:.0f}",
         percent(m.truncated), percent(m.unclosed), percent(m.looping),
@@ -119,11 +119,11 @@ def readings(metrics: Iterable[Metrics | None]) -> str:
 
 
 def details(summary: RunSummary) -> Table:
-    """Return all figures of each model on each tier."""
+    """Return all figures of each model on each benchmark."""
     rows = [
-        _row(tier.benchmark, name, metrics)
-        for tier in summary.tiers
-        for name, metrics in (("base", tier.base), ("distilled", tier.distilled))
+        _row(result.benchmark, name, metrics)
+        for result in summary.benchmarks
+        for name, metrics in ((layout.BASE, result.base), (summary.outcome, result.after))
         if metrics
     ]
     return Table(
@@ -132,7 +132,7 @@ def details(summary: RunSummary) -> Table:
          "truncated", "unclosed", "looping"),
         tuple(rows),
         "Tokens are counted from generated ids. Truncated completions count at full length and, unless "
-        f"answered before, as wrong. {readings(m for tier in summary.tiers for m in (tier.base, tier.distilled))}".strip(),
+        f"answered before, as wrong. {readings(m for result in summary.benchmarks for m in (result.base, result.after))}".strip(),
     )  # fmt: skip
 
 
@@ -180,8 +180,8 @@ def measured(
 def costs(summary: RunSummary) -> Table | None:
     """Return tokens and seconds for each right answer, over all benchmarks, or ``None``."""
     rows: list[tuple[str, ...]] = []
-    for name in (layout.BASE, layout.DISTILLED):
-        found = [m for t in summary.tiers if (m := t.base if name == layout.BASE else t.distilled)]
+    for name in (layout.BASE, summary.outcome):
+        found = [m for t in summary.benchmarks if (m := t.base if name == layout.BASE else t.after)]
         right = sum(m.accuracy * m.problems * m.runs for m in found)
         if not found or not right:
             continue
@@ -206,15 +206,15 @@ def over_runs(summary: RunSummary) -> Table | None:
     """Return pass@n and maj@n where problems were run more than once, else ``None``."""
     rows = [
         (
-            tier.benchmark,
+            result.benchmark,
             name,
             str(m.runs),
             percent(m.accuracy),
             percent(m.pass_at_runs),
             percent(m.majority or 0.0),
         )
-        for tier in summary.tiers
-        for name, m in (("base", tier.base), ("distilled", tier.distilled))
+        for result in summary.benchmarks
+        for name, m in ((layout.BASE, result.base), (summary.outcome, result.after))
         if m and m.pass_at_runs is not None
     ]
     head = ("benchmark", "model", "runs", "pass@1", "pass@n", "maj@n")
@@ -279,9 +279,9 @@ def training(summary: RunSummary) -> Table | None:
 def tables(summary: RunSummary) -> list[Table]:
     """Return all tables a run has figures for."""
     found: list[Table] = []
-    if summary.tiers:
+    if summary.benchmarks:
         found += [before_after(summary), details(summary)]
-        if any(tier.comparison for tier in summary.tiers):
+        if any(result.comparison for result in summary.benchmarks):
             found.append(not_inferior(summary))
         if several := over_runs(summary):
             found.append(several)

@@ -12,7 +12,7 @@ from drp.records import PrunedTrace
 from drp.reporting import text
 from drp.reporting.histogram import histogram_html
 from drp.reporting.standing import evaluated
-from drp.reporting.summary import RunSummary, by_benchmark, summarise, tier_order, without_texts
+from drp.reporting.summary import RunSummary, benchmark_order, by_benchmark, summarise, without_texts
 from drp.runs import layout
 from drp.runs.journal import write_atomically
 from drp.runs.reader import RunReader
@@ -41,7 +41,7 @@ def read_summary(run: Path) -> RunSummary:
 
 def protocol_line(summary: RunSummary) -> str:
     """Return the evaluation protocol, and the versions of what decided, so that no figure stands without them."""
-    runs = max((tier.base.runs for tier in summary.tiers), default=1)
+    runs = max((result.base.runs for result in summary.benchmarks), default=1)
     evaluated = summary.protocol.get("evaluate")
     said = protocol_of(summary.protocol, runs) if evaluated else "No evaluation yet."
     stages: dict[str, list[str]] = {}
@@ -122,8 +122,8 @@ def _html(run: RunReader, summary: RunSummary) -> str:
     environment = Environment(
         loader=PackageLoader("drp.reporting"), autoescape=select_autoescape(["html", "jinja"])
     )
-    before, after = (by_benchmark(evaluated(run, which)) for which in (layout.BASE, layout.DISTILLED))
-    chart = histogram_html(before, after, sorted(before, key=tier_order))
+    before, after = (by_benchmark(evaluated(run, which)) for which in (layout.BASE, summary.outcome))
+    chart = histogram_html(before, after, summary.outcome, sorted(before, key=benchmark_order))
     return environment.get_template("report.html.jinja").render(
         summary=summary,
         protocol=protocol_line(summary),

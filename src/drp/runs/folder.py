@@ -64,14 +64,14 @@ class StageFolder:
         return self.path / layout.WANTED
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest, or ``None`` where the stage was never begun.
+        """Return the manifest, its settings in today's spelling, or ``None`` where the stage was never begun.
 
         Raises:
             RunFolderError: It is damaged, or of a later version.
         """
         if not self.manifest_path.exists():
             return None
-        return self._document(self.manifest_path, Manifest, FIRST)
+        return self._document(self.manifest_path, Manifest, FIRST).in_todays_spelling()
 
     def schema(self) -> Schema:
         """Return what the folder's records were written in.

@@ -4,7 +4,7 @@ RUN/recipe.json                  the resolved recipe
 RUN/teacher_replies.jsonl …      what a teacher was paid for, kept over all settings
 RUN/generate/ prune/ train/      one folder a stage: manifest.json, records.jsonl, errors.jsonl, wanted.txt
 RUN/explore/NAME/                what a method draws beyond the student's own traces
-RUN/evaluate/base/ distilled/    the completions of both models
+RUN/evaluate/base/ distilled/    the completions of both models; prompted/ where nothing was trained
 RUN/superseded/                  stage folders made with other settings
 RUN/report/                      pages and figures; never read by a stage
 """
@@ -13,12 +13,12 @@ GENERATE, EXPLORE, PRUNE, TRAIN, EVALUATE, REPORT = (
     "generate", "explore", "prune", "train", "evaluate", "report",
 )  # fmt: skip
 """What commands and methods call the stages."""
-BASE, DISTILLED = "base", "distilled"
-"""The models that are evaluated: the student before and after."""
+BASE, DISTILLED, PROMPTED = "base", "distilled", "prompted"
+"""What is evaluated: the student before, the trained model, or the student asked in another way."""
 
 
 def evaluation(which: str) -> str:
-    """Return the stage folder of the ``base`` or the ``distilled`` model's completions."""
+    """Return the stage folder of the ``base``, the ``distilled`` or the ``prompted`` model's completions."""
     return f"{EVALUATE}/{which}"
 
 
@@ -27,8 +27,8 @@ def exploration(name: str) -> str:
     return f"{EXPLORE}/{name}"
 
 
-EVALUATE_BASE, EVALUATE_DISTILLED = evaluation(BASE), evaluation(DISTILLED)
-STAGES = (GENERATE, PRUNE, TRAIN, EVALUATE_BASE, EVALUATE_DISTILLED)
+EVALUATE_BASE, EVALUATE_DISTILLED, EVALUATE_PROMPTED = (evaluation(w) for w in (BASE, DISTILLED, PROMPTED))
+STAGES = (GENERATE, PRUNE, TRAIN, EVALUATE_BASE, EVALUATE_DISTILLED, EVALUATE_PROMPTED)
 """The stage folders that a report is about, in their order."""
 
 # Of the run.

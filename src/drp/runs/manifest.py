@@ -8,7 +8,8 @@ from typing import cast
 from pydantic import Field
 
 from drp.records import content_id
-from drp.runs.schema import Schema, Versioned
+from drp.runs.schema import SPELT_BY_KIND, Schema, Versioned
+from drp.runs.upgrades import upgraded_settings
 
 _PACKAGES = ("drp-reasoning", "torch", "transformers", "trl", "peft", "openai", "math-verify")
 
@@ -30,6 +31,13 @@ class Manifest(Versioned):
     """Time spent in this stage, over all its processes."""
     graded_by: int | None = None
     """Version of the grader that all graded records are of."""
+
+    def in_todays_spelling(self) -> "Manifest":
+        """Return it with its settings as this version spells them, and their fingerprint."""
+        if self.schema_written >= SPELT_BY_KIND:
+            return self
+        settings = upgraded_settings(self.settings)
+        return self.model_copy(update={"settings": settings, "fingerprint": fingerprint_of(settings)})
 
     @property
     def schema_written(self) -> Schema:

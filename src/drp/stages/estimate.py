@@ -1,40 +1,22 @@
-"""What a teacher will cost, before anything is spent: from lengths, or from a probe of a few traces.
-
-Ratios between a trace and its reply come from replies a language model wrote for five real traces
-(62 to 185 units each, in both protocols); they are estimates, and a probe replaces them by measurement.
-"""
+"""What a teacher will cost, before anything is spent: from lengths, or from a probe of a few traces."""
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from drp.engines.pricing import Price
+from drp.engines.settings import EndpointSettings
+from drp.errors import DrpError
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Record, Trace, Usage
 from drp.runs.concurrency import as_they_land
-from drp.runs.stage import Say
 from drp.stages.judge import Judge
 from drp.stages.prune import exclusion, prune_trace
-from drp.stages.teacher import open_teacher
-from drp.teachers.llm import load_prompt
-from drp.text.units import split_units
+from drp.teachers.load import Lengths, Load, load_of
+from drp.teachers.registry import TeacherContext
 
-CHARS_PER_TOKEN = 3.5
-"""Of English with formulas, by the tokenizers of today's large models; about ± 15 %."""
-CHARS_PER_UNIT = 70
-EDITS_PER_UNIT = 0.33
-"""Edits a unit in the five replies: 0.28 to 0.44."""
-LINE_CHARS, JSON_CHARS = 23, 80
-"""Characters of an edit without its text."""
-NEW_TEXT = 0.07
-"""Characters of rewrites and merges per character of the trace: 0 to 0.09."""
-COPY, ACTIONS, PRUNED = 1.25, 0.06, 0.28
-"""Characters per character of the trace: a labelled copy, decisions a step, the pruned text."""
-DIRECT_TOKENS = 186
-"""Mean length of the short solutions in the paper."""
 REPEATS = 1.1
 """Second requests for what a reply leaves open, and repairs; a guess."""
 TOKENS_PER_S, FIRST_TOKEN_S = 60, 1.0
@@ -44,33 +26,15 @@ PAPER_TRACE_TOKENS = 1_443
 """Mean of R1-Distill-Qwen-1.5B on GSM8K in the paper."""
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """Characters of the parts of one trace, and how many units its thinking has."""
-
-    question: int
-    thinking: int
-    answer: int
-    units: int
-
-
-def lengths_of(trace: Trace) -> Lengths:
-    """Measure a trace."""
-    units = len(split_units(trace.thinking))
-    return Lengths(len(trace.question), len(trace.thinking), len(trace.answer), units)
-
-
-def assumed_lengths(trace_tokens: int) -> Lengths:
-    """Return the lengths of a trace of so many tokens of which nothing else is known."""
-    characters = int(trace_tokens * CHARS_PER_TOKEN)
-    thinking = int(characters * 0.8)
-    return Lengths(300, thinking, characters - thinking, max(1, thinking // CHARS_PER_UNIT))
-
-
 class Estimate(Record):
     """Expected requests, tokens and dollars for a number of traces."""
 
     protocol: str
+    model: str
+    chosen: bool = True
+    """Whether this is how the recipe's own teacher works, or what another protocol would take."""
+    batch: bool = False
+    """Whether the recipe asks in batches."""
     traces: int
     requests: float
     usage: Usage
@@ -80,70 +44,30 @@ class Estimate(Record):
     """At the given concurrency and limits, if the endpoint keeps up."""
 
 
-@dataclass(frozen=True)
-class Load:
-    """Requests, and tokens in and out."""
+def estimate(
+    settings: PruneSettings, lengths: Sequence[Lengths], protocol: str | None = None
+) -> Estimate | None:
+    """Return what a recipe's teacher is expected to take for all traces; ``None`` if it costs nothing.
 
-    requests: float = 0.0
-    going_in: float = 0.0
-    coming_out: float = 0.0
-
-    def __add__(self, other: "Load") -> "Load":
-        """Return the sum."""
-        return Load(
-            self.requests + other.requests,
-            self.going_in + other.going_in,
-            self.coming_out + other.coming_out,
-        )
-
-
-def expected_load(protocol: str, settings: PruneSettings, lengths: Lengths) -> Load:
-    """Return what one candidate for one trace takes; ``protocol`` is a teacher's name or ``none``."""
-    llm = settings.llm
-    windows = max(
-        1, -(-lengths.units // llm.window_units), -(-lengths.thinking // llm.window_chars)
-    )  # fmt: skip
-    said = lengths.question + lengths.answer + 200
-    written = lengths.answer / 2 if settings.answer == "teacher" else 0.0
-    thinking = lengths.thinking
-    calls: list[tuple[str, float, float]] = []  # prompt, other characters in, characters out; per window
-    if protocol == "direct":
-        calls = [("direct.v1.txt", lengths.question, DIRECT_TOKENS * CHARS_PER_TOKEN)]
-        windows = 1
-    elif protocol == "none":
-        calls = [("whole.v1.txt", said + thinking / windows, PRUNED * thinking / windows + written)]
-    elif protocol == "two_stage":
-        copy = COPY * thinking / windows
-        edited = (ACTIONS + PRUNED) * thinking / windows + written
-        calls = [
-            ("segmentation.v1.txt", said + thinking / windows, copy),
-            ("compression.v1.txt", said + copy, edited),
-        ]
-    else:
-        json = llm.format == "json"
-        prompt = "edit_script_json.v1.txt" if json else "edit_script.v2.txt"
-        edits = lengths.units * EDITS_PER_UNIT * (JSON_CHARS if json else LINE_CHARS)
-        shown = thinking + 5 * lengths.units
-        calls = [(prompt, said + shown / windows, (edits + NEW_TEXT * thinking) / windows + written)]
-    if llm.polish and protocol != "direct":
-        calls.append(("polish.v1.txt", PRUNED * thinking / windows, PRUNED * thinking / windows))
+    Args:
+        settings: The teacher, and how many candidates it writes.
+        lengths: Those of the traces.
+        protocol: What to call it in the table; left out: its kind.
+    """
+    writes = settings.answer == "teacher"
     total = Load()
-    for prompt, other, out in calls:
-        going_in = (len(load_prompt(prompt)) + other) / CHARS_PER_TOKEN
-        coming_out = out / CHARS_PER_TOKEN + llm.reasoning_tokens
-        total = total + Load(windows, windows * going_in, windows * coming_out)
-    times = REPEATS * settings.candidates
-    return Load(total.requests * times, total.going_in * times, total.coming_out * times)
-
-
-def estimate(protocol: str, settings: PruneSettings, lengths: Sequence[Lengths]) -> Estimate:
-    """Return what a protocol is expected to take for all traces."""
-    total = sum((expected_load(protocol, settings, one) for one in lengths), Load())
-    return _priced(protocol, settings, len(lengths), total)
+    for one in lengths:
+        calls = settings.teacher.calls(one, writes_answer=writes)
+        if calls is None:
+            return None
+        total += load_of(calls)
+    load = total.scaled(REPEATS * settings.candidates)
+    return _priced(protocol or settings.teacher.kind, settings, len(lengths), load)
 
 
 def _priced(protocol: str, settings: PruneSettings, traces: int, load: Load) -> Estimate:
-    endpoint = settings.endpoint
+    asked = settings.teacher.asked()
+    endpoint = asked[1] if asked else EndpointSettings()
     usage = Usage(prompt_tokens=round(load.going_in), completion_tokens=round(load.coming_out))
     price: Price | None = settings.known_price
     replying = load.coming_out / TOKENS_PER_S + load.requests * FIRST_TOKEN_S
@@ -154,6 +78,8 @@ def _priced(protocol: str, settings: PruneSettings, traces: int, load: Load) -> 
         minutes.append((load.going_in + load.coming_out) / endpoint.tokens_per_minute)
     return Estimate(
         protocol=protocol,
+        model=asked[0] if asked else "",
+        batch=settings.teacher.batches,
         traces=traces,
         requests=round(load.requests, 1),
         usage=usage,
@@ -168,27 +94,27 @@ def worth_pruning(traces: Sequence[Trace], settings: PruneSettings, grader: Grad
     return [t for t in traces if exclusion(t, grader, settings.include_wrong) is None]
 
 
-async def probe(traces: Sequence[Trace], judge: Judge, folder: Path, say: Say, count: int) -> Estimate:
+async def probe(traces: Sequence[Trace], judge: Judge, context: TeacherContext, count: int) -> Estimate:
     """Prune ``count`` traces drawn at random and scale what they took up to all.
 
-    Their replies are kept in ``folder`` and are not paid again by the run itself.
+    Their replies are kept in the context's folder and are not paid again by the run itself.
 
     Raises:
         BudgetError: The budget does not even allow the probe.
     """
     settings = judge.settings
     drawn = random.Random(0).sample(list(traces), min(count, len(traces)))
-    online = settings.endpoint.model_copy(update={"batch": False})
-    quick = settings.model_copy(update={"endpoint": online})
+    quick = settings.model_copy(update={"teacher": settings.teacher.without_batches()})
     judge = replace(judge, settings=quick)
-    async with open_teacher(quick, folder, say) as opened:
-        assert opened.store is not None
+    async with quick.teacher.open(context) as opened:
+        if opened.store is None:
+            raise DrpError(f"the {settings.teacher.kind} teacher costs nothing: there is nothing to probe")
         starters = [partial(prune_trace, trace, opened.teacher, judge) for trace in drawn]
         async for _ in as_they_land(starters, opened.at_once or len(starters)):
             pass
         answered = list(opened.store.given.values())
         spent = opened.store.budget.spend
-    say(f"probe: {len(drawn)} traces, {len(answered)} requests; paid in this folder so far: {spent}")
+    context.say(f"probe: {len(drawn)} traces, {len(answered)} requests; paid in this folder so far: {spent}")
     usage, scale = sum(answered, Usage()), len(traces) / max(1, len(drawn))
     load = Load(len(answered) * scale, usage.prompt_tokens * scale, usage.completion_tokens * scale)
-    return _priced(f"{settings.teacher}, probed", settings, len(traces), load)
+    return _priced(f"{settings.teacher.kind}, probed", settings, len(traces), load)

@@ -17,11 +17,11 @@ from drp.runs import layout
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
-from drp.runs.stage import Progress, Say, run_stage, silent
+from drp.runs.stage import Progress, run_stage
 from drp.stages.judge import Judge, open_pool
 from drp.stages.scoring import Scorer
-from drp.stages.teacher import open_teacher
 from drp.teachers.base import Proposal, Teacher
+from drp.teachers.registry import TeacherContext
 from drp.text.answers import final_answer
 from drp.text.units import split_units
 
@@ -208,10 +208,10 @@ async def prune_traces(
     folder: StageFolder,
     traces: Sequence[Trace],
     judge: Judge,
+    context: TeacherContext,
     progress: Progress,
-    say: Say = silent,
 ) -> list[PrunedTrace]:
-    """Prune all traces into a stage folder, resuming what is on file.
+    """Prune all traces into a stage folder, resuming what is on file; ``context`` is what the teacher is opened with.
 
     A language model's replies are kept beside the stage folder, so that other checks or another
     answer policy do not pay for them again.
@@ -234,7 +234,7 @@ async def prune_traces(
             return None
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
-        async with open_teacher(judge.settings, folder.path.parent, say) as opened:
+        async with judge.settings.teacher.open(context) as opened:
             alone, told = opened.store is None, 0.0
             if opened.store:
                 progress.remark("waiting for replies")

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from drp.engines.base import Engine, Message, Request, Sampling, request_seed
+from drp.engines.settings import PromptSettings
 from drp.evaluation.verdicts import graded_again, is_right
 from drp.grading import VERSION
 from drp.grading.grader import Grader
-from drp.recipe import PromptSettings
 from drp.records import Completion, Failure, Problem, Trace, content_id
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically

@@ -276,7 +276,9 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
         )
         for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))
     ]
-    done, steps = resumed_step(folder.path, recipe.rl), len(recipe.rl.limits) * recipe.rl.steps
+    settings = recipe.method.reinforcement
+    assert settings is not None
+    done, steps = resumed_step(folder.path, settings), len(settings.limits) * settings.steps
     _forget_after(folder, done, RlStep)
     with writing(folder.path), folder.journal() as journal, Grader() as grader:
         progress.begin(layout.TRAIN, done, steps)
@@ -287,7 +289,7 @@ def practise(recipe: Recipe, folder: StageFolder, problems: Sequence[Problem], p
             progress.advance(1)
 
         sampled = reinforce(
-            path, tasks, recipe.rl, recipe.train, folder.path, grader.is_correct,
+            path, tasks, settings, recipe.train, folder.path, grader.is_correct,
             device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
         )  # fmt: skip
     counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}

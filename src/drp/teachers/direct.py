@@ -1,90 +1,46 @@
-"""Teachers that write one text: the whole trace shortened at once, or a solution of their own.
-
-The first is segmentation `none` of both protocols, the paper's "no decomposition". The second, `direct`, is
-its baseline of training on a strong model's own short solutions.
-"""
+"""Teacher ``direct``: a strong model's own short solutions, the paper's baseline."""
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
-from drp.engines.base import Message
-from drp.engines.pricing import rough_tokens
 from drp.errors import TeacherError
-from drp.records import Completion, Edit, EditScript, Trace
+from drp.records import Edit, EditScript, Trace
 from drp.teachers.base import Proposal
-from drp.teachers.edit_script import CARRIED
-from drp.teachers.llm import LlmTeacher, Session, context, faults_of, fenced, load_prompt, user, windows
+from drp.teachers.llm import LlmSettings, LlmTeacher, Session, fenced, load_prompt, user
+from drp.teachers.load import CHARS_PER_TOKEN, DIRECT_TOKENS, Call, Lengths
+from drp.teachers.registry import Writes
+from drp.teachers.replies import ReplyStore
+from drp.teachers.whole import whole_reply
 from drp.text.answers import boxed
 
 
-def _replaced(units: Sequence[str], first: int, last: int, text: str, skill: str) -> Edit:
-    if text.split() == "".join(units[first : last + 1]).split():
-        return Edit(first=first, last=last, action="keep", skills=(skill,))
-    return Edit(first=first, last=last, action="rewrite", skills=(skill,), text=text)
+class DirectSettings(LlmSettings):
+    """A language model's own solution in place of a trace."""
 
+    kind: Literal["direct"] = "direct"
 
-async def _whole_reply(session: Session, system: str, message: Message, tokens: int) -> Completion:
-    """Return a reply that was not cut off."""
-    for attempt in range(session.settings.max_calls):
-        turns = (Message(role="system", content=system), message)
-        completion = await session.ask(session.request(turns, tokens * (attempt + 1), attempt))
-        if completion.finish_reason != "length" and completion.answer:
-            return completion
-    raise TeacherError(
-        f"no whole reply in {session.settings.max_calls} requests", kind="invalid_script", raw=session.raw
-    )
+    prunes: ClassVar[bool] = False
+    writes: ClassVar[Writes] = "always"
 
+    @property
+    def name(self) -> str:
+        """Protocol and model."""
+        return f"{self.kind}/{self.model}"
 
-class WholeTeacher(LlmTeacher):
-    """Shortens a trace without dividing it into steps; both protocols are this at segmentation `none`."""
+    def teacher(self, store: ReplyStore, *, write_answer: bool) -> "DirectTeacher":
+        """Return the protocol."""
+        return DirectTeacher(store, self, write_answer=write_answer)
 
-    def __init__(self, *args: object, protocol: str, **options: bool) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
-        self.protocol = protocol
-
-    async def propose(
-        self,
-        trace: Trace,
-        units: Sequence[str],
-        session: Session,
-        earlier: EditScript | None,
-        complaints: Sequence[str],
-    ) -> Proposal:
-        """Return a proposal; see :class:`drp.teachers.llm.LlmTeacher`."""
-        system = load_prompt("whole.v1.txt")
-        edits: list[Edit] = []
-        answer: str | None = None
-        so_far = ""
-        sizes = [len(unit) for unit in units]
-        for first, last in windows(sizes, self.settings.window_units, self.settings.window_chars):
-            shown = "".join(units[first : last + 1])
-            asks = ["Shorten this trace."] if len(units) == last - first + 1 else ["Shorten this part of it."]
-            if self.write_answer and last == len(units) - 1:
-                asks.append(
-                    "Below it write a line ## Answer and the student's answer part, shortened in its own style, "
-                    "with the final answer in \\boxed{}."
-                )
-            faults = faults_of(units, earlier, first, last, complaints) if earlier else ""
-            message = user(context(trace, so_far), fenced("trace", shown), faults, "\n".join(asks))
-            tokens = rough_tokens(shown + trace.answer) + 100
-            completion = await _whole_reply(session, system, message, tokens)
-            text, mark, ending = completion.answer.partition("## Answer")
-            answer = ending.strip(" :\n") or None if mark else None
-            edits.append(_replaced(units, first, last, text.strip(), "whole"))
-            so_far = (so_far + text)[-CARRIED:]
-        script = EditScript(units=len(units), edits=tuple(edits))
-        return Proposal(script=script, answer=answer, usage=session.usage)
+    def calls(self, lengths: Lengths, *, writes_answer: bool) -> list[Call]:
+        """Return what one solution takes, however long the trace is."""
+        _ = writes_answer
+        return [self.call("direct.v1.txt", 1, lengths.question, DIRECT_TOKENS * CHARS_PER_TOKEN)]
 
 
 class DirectTeacher(LlmTeacher):
     """Replaces a trace by the teacher's own short solution; keeps nothing of the student's."""
 
-    protocol = "direct"
     exempt = frozenset({"shorter", "own_share", "reflection", "numbers_grounded"})
-
-    @property
-    def name(self) -> str:
-        """Protocol and model."""
-        return f"direct/{self.settings.model}"
 
     async def propose(
         self,
@@ -97,7 +53,7 @@ class DirectTeacher(LlmTeacher):
         """Return one solution; see :class:`drp.teachers.llm.LlmTeacher`."""
         _ = earlier, complaints
         message = user(fenced("question", trace.question))
-        completion = await _whole_reply(session, load_prompt("direct.v1.txt"), message, 2_000)
+        completion = await whole_reply(session, load_prompt("direct.v1.txt"), message, 2_000)
         final = boxed(completion.answer)
         if final is None:
             raise TeacherError(

@@ -6,6 +6,7 @@ shorter than a copy of the trace would be. Long traces go in windows at unit bor
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from drp.engines.base import Message, Request
 from drp.errors import TeacherError
@@ -15,6 +16,7 @@ from drp.teachers.base import Proposal
 from drp.teachers.json_protocol import parse_json_reply, render_json, reply_schema
 from drp.teachers.line_protocol import Parsed, gaps, parse_reply, render_edits, render_units
 from drp.teachers.llm import (
+    CARRIED,
     SHOWN_REPLY,
     LlmSettings,
     LlmTeacher,
@@ -24,10 +26,9 @@ from drp.teachers.llm import (
     user,
     windows,
 )
+from drp.teachers.load import EDITS_PER_UNIT, JSON_CHARS, LINE_CHARS, NEW_TEXT, Call, Lengths
 from drp.teachers.replies import ReplyStore
-
-CARRIED = 800
-"""Characters of the pruned text so far that a later window is shown."""
+from drp.teachers.whole import WholeTeacher, whole_calls
 
 Block = tuple[int, int]
 """The units ``first..last`` (0-based, inclusive) that the teacher sees as one."""
@@ -39,12 +40,40 @@ def line_blocks(units: Sequence[str]) -> list[Block]:
     return [(before + 1, end) for before, end in pairwise([-1, *ends])]
 
 
+class EditScriptSettings(LlmSettings):
+    """A language model that names units by number, and writes text only where it rewrites or merges."""
+
+    kind: Literal["edit_script"] = "edit_script"
+    format: Literal["lines", "json"] = "lines"
+    """Reply format: compact lines, or JSON by schema."""
+
+    def teacher(self, store: ReplyStore, *, write_answer: bool) -> LlmTeacher:
+        """Return the protocol."""
+        kind = WholeTeacher if self.segmentation == "none" else EditScriptTeacher
+        return kind(store, self, write_answer=write_answer)
+
+    def calls(self, lengths: Lengths, *, writes_answer: bool) -> list[Call]:
+        """Return what the edits of a trace take."""
+        if self.segmentation == "none":
+            return whole_calls(self, lengths, writes_answer=writes_answer)
+        times, json = self.windows_of(lengths), self.format == "json"
+        edits = lengths.units * EDITS_PER_UNIT * (JSON_CHARS if json else LINE_CHARS)
+        written = (edits + NEW_TEXT * lengths.thinking) / times + (
+            lengths.answer / 2 if writes_answer else 0.0
+        )
+        shown = lengths.question + lengths.answer + 200 + (lengths.thinking + 5 * lengths.units) / times
+        prompt = "edit_script_json.v1.txt" if json else "edit_script.v2.txt"
+        return [self.call(prompt, times, shown, written), *self.polishing(lengths)]
+
+
 class EditScriptTeacher(LlmTeacher):
     """Prunes with a language model, through a store that keeps every reply."""
 
-    protocol = "edit_script"
+    settings: EditScriptSettings
 
-    def __init__(self, store: ReplyStore, settings: LlmSettings, *, write_answer: bool = False) -> None:
+    def __init__(
+        self, store: ReplyStore, settings: EditScriptSettings, *, write_answer: bool = False
+    ) -> None:
         super().__init__(store, settings, write_answer=write_answer)
         self.labelled = settings.segmentation == "skill"
         self.json = settings.format == "json"

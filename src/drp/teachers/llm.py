@@ -1,33 +1,56 @@
 """What the language-model teachers share: settings, prompts, windows, asking, polishing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from drp.engines.base import Message, Request, Sampling
+from drp.engines.base import Engine, Message, Request, Sampling
+from drp.engines.budget import Budget
 from drp.engines.pricing import rough_tokens
 from drp.engines.providers import OTHER_MAX_OUTPUT, PRESETS
+from drp.engines.served import open_endpoint
+from drp.engines.settings import EndpointSettings
 from drp.errors import EditScriptError, TeacherError
 from drp.pruning.alignment import fit_text, groups_of, similarity
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import SKILLS
-from drp.records import Completion, Edit, EditScript, Record, Trace, Usage
+from drp.records import Completion, Edit, EditScript, Trace, Usage
+from drp.runs import layout
+from drp.runs.fingerprints import EXECUTION
 from drp.teachers.base import Proposal
 from drp.teachers.line_protocol import harmless
+from drp.teachers.load import PRUNED, Call, Lengths
+from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, Writes
 from drp.teachers.replies import ReplyStore
 
+CARRIED = 800
+"""Characters of the pruned text so far that a later window is shown."""
 SHOWN_REPLY = 2_000
 """Characters of a reply that could not be read which the teacher is shown again."""
 
 
-class LlmSettings(Record):
+class TeacherEndpointSettings(EndpointSettings):
+    """An endpoint that serves a teacher."""
+
+    batch: bool = Field(default=False, json_schema_extra=EXECUTION)
+    """Whether to use its batch API: about half the price, an answer within a day."""
+    batch_requests: int = Field(default=50_000, ge=1, json_schema_extra=EXECUTION)
+    """Most requests in one batch."""
+    batch_poll_s: float = Field(default=30.0, gt=0, json_schema_extra=EXECUTION)
+    """Seconds between looks at a running batch."""
+
+
+class LlmSettings(TeacherSettings):
     """Settings of the language-model teachers."""
 
     model: str = "gpt-4o"
     """A preset (gpt-4o, chatgpt, gemini-2.0-flash, deepseek-v3), or the model's name at the endpoint."""
+    endpoint: TeacherEndpointSettings = TeacherEndpointSettings()
+    """Where it is served."""
     temperature: float = Field(default=0.0, ge=0)
     """Sampling temperature of the first candidate."""
     candidate_temperature: float = Field(default=0.7, ge=0)
@@ -36,16 +59,12 @@ class LlmSettings(Record):
     """Steps by skill, by line, or the whole trace as one; the paper's ablation."""
     skills: tuple[str, ...] | None = SKILLS
     """Skills the teacher may name; null leaves the list open."""
-    format: Literal["lines", "json"] = "lines"
-    """Reply format of edit_script: compact lines, or JSON by schema."""
     window_units: int = Field(default=160, ge=8)
     """Most units shown in one request."""
     window_chars: int = Field(default=24_000, ge=500)
     """Most characters of the trace shown in one request, unless one unit alone has more."""
     max_calls: int = Field(default=3, ge=1)
     """Requests per window: what a reply leaves open is asked for again."""
-    max_omitted: float = Field(default=0.3, ge=0, le=1)
-    """two_stage: largest share of a trace that the teacher's copy may omit."""
     reasoning_tokens: int = Field(default=0, ge=0)
     """Output tokens allowed on top of a reply, for teachers that think before they answer."""
     polish: bool = False
@@ -53,10 +72,79 @@ class LlmSettings(Record):
     polish_similarity: float = Field(default=0.85, ge=0, le=1)
     """Least similarity of the polished text to the text before, in words."""
 
+    writes: ClassVar[Writes] = "if asked"
+    most_candidates: ClassVar[int | None] = None
+
+    @property
+    def name(self) -> str:
+        """Protocol and model, and the segmentation where it is not by skill."""
+        return "/".join(
+            [self.kind, self.model, *([] if self.segmentation == "skill" else [self.segmentation])]
+        )
+
     @property
     def max_output(self) -> int:
         """Most output tokens a request may ask for."""
         return PRESETS[self.model].max_output if self.model in PRESETS else OTHER_MAX_OUTPUT
+
+    def asked(self) -> tuple[str, EndpointSettings]:
+        """Return the model's name and its endpoint."""
+        return self.model, self.endpoint
+
+    @property
+    def batches(self) -> bool:
+        """Whether requests go off as batches."""
+        return self.endpoint.batch
+
+    def without_batches(self) -> Self:
+        """Return settings under which every reply comes at once."""
+        return self.model_copy(update={"endpoint": self.endpoint.model_copy(update={"batch": False})})
+
+    @abstractmethod
+    def teacher(self, store: ReplyStore, *, write_answer: bool) -> "LlmTeacher":
+        """Return the protocol, asking through a store that keeps every reply."""
+
+    @asynccontextmanager
+    async def open(self, context: TeacherContext) -> AsyncGenerator[OpenTeacher]:
+        """Provide the teacher; its replies are kept in the context's folder."""
+        endpoint = self.endpoint
+        preset = PRESETS.get(self.model)
+        if preset and preset.retired and endpoint.base_url is None:
+            context.say(f"note: {preset.retired}")
+        asks = open_endpoint(self.model, endpoint, context.say)
+        engine: Engine = asks
+        if endpoint.batch:
+            from drp.engines.batch_engine import BatchEngine
+
+            engine = BatchEngine(
+                asks,
+                context.folder / layout.BATCHES,
+                poll_s=endpoint.batch_poll_s,
+                settle_s=min(2.0, endpoint.batch_poll_s),
+                max_requests=endpoint.batch_requests,
+                say=context.say,
+            )
+        budget = Budget(context.price, context.budget_usd, batch=endpoint.batch)
+        store = ReplyStore(context.folder / layout.REPLIES, engine, budget)
+        try:
+            # Traces beyond the requests in flight keep the endpoint busy while replies are checked.
+            at_once = None if endpoint.batch else 4 * endpoint.concurrency
+            yield OpenTeacher(self.teacher(store, write_answer=context.writes_answer), at_once, store)
+        finally:
+            await store.close()
+
+    def windows_of(self, lengths: Lengths) -> int:
+        """Return in how many windows a trace of such lengths is shown."""
+        return max(1, -(-lengths.units // self.window_units), -(-lengths.thinking // self.window_chars))
+
+    def call(self, prompt: str, times: int, shown: float, written: float) -> Call:
+        """Return a kind of request from the name of its prompt, and the characters shown and written in each."""
+        return Call(times, len(load_prompt(prompt)) + shown, written, self.reasoning_tokens)
+
+    def polishing(self, lengths: Lengths) -> list[Call]:
+        """Return the second pass, if it is on."""
+        pruned = PRUNED * lengths.thinking / (times := self.windows_of(lengths))
+        return [self.call("polish.v1.txt", times, pruned, pruned)] if self.polish else []
 
 
 def load_prompt(name: str) -> str:
@@ -157,7 +245,7 @@ class Session:
             raise TeacherError("the teacher refused", kind="refusal", raw=completion.answer)
         if not completion.answer and completion.thinking and completion.finish_reason == "length":
             raise TeacherError(
-                "the teacher used up its output on reasoning; raise prune.llm.reasoning_tokens",
+                "the teacher used up its output on reasoning; raise prune.teacher.reasoning_tokens",
                 kind="only_reasoning",
             )
         return completion
@@ -166,7 +254,6 @@ class Session:
 class LlmTeacher(ABC):
     """Base of the protocols: knows the store, the settings and how to polish."""
 
-    protocol = ""
     exempt: frozenset[str] = frozenset()
 
     def __init__(self, store: ReplyStore, settings: LlmSettings, *, write_answer: bool = False) -> None:
@@ -182,9 +269,7 @@ class LlmTeacher(ABC):
     @property
     def name(self) -> str:
         """Protocol and model, and the segmentation where it is not by skill."""
-        segmentation = self.settings.segmentation
-        parts = [self.protocol, self.settings.model, *([] if segmentation == "skill" else [segmentation])]
-        return "/".join(parts)
+        return self.settings.name
 
     def session(self, candidate: int) -> Session:
         """Begin the calls of one candidate."""

@@ -1,12 +1,29 @@
 """The mini world's own short solution: what a strong teacher would write, as one compound expression."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar, Literal
 
 from drp.benchmarks.mini_world import expression, parse
 from drp.errors import DataError, TeacherError
 from drp.records import Edit, EditScript, Trace
 from drp.teachers.base import Proposal
 from drp.teachers.direct import DirectTeacher
+from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, Writes, ready
+
+
+class MiniDirectSettings(TeacherSettings):
+    """The mini world's generator in place of a strong model; asks nobody."""
+
+    kind: Literal["mini_direct"] = "mini_direct"
+
+    prunes: ClassVar[bool] = False
+    writes: ClassVar[Writes] = "always"
+
+    def open(self, context: TeacherContext) -> AbstractAsyncContextManager[OpenTeacher]:
+        """Provide the teacher."""
+        _ = context
+        return ready(MiniDirectTeacher())
 
 
 class MiniDirectTeacher:

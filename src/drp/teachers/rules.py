@@ -8,6 +8,7 @@ back in whenever a deletion would cut it off.
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 from pydantic import Field
@@ -25,9 +26,10 @@ from drp.pruning.skills import (
     is_filler,
     reflection_count,
 )
-from drp.records import Edit, EditScript, Record, Trace
+from drp.records import Edit, EditScript, Trace
 from drp.teachers.base import Proposal
 from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
+from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, ready
 from drp.teachers.slicing import (
     Line,
     check_block,
@@ -52,8 +54,10 @@ NEAR = 6
 TALK = "talk that states nothing"
 
 
-class RulesSettings(Record):
-    """Settings of the rules teacher."""
+class RulesSettings(TeacherSettings):
+    """Rules alone: no model, no key, the same script for the same trace."""
+
+    kind: Literal["rules"] = "rules"
 
     keep_checks: int = Field(default=1, ge=0)
     """How many short verifications to keep, as the student's habit of checking."""
@@ -71,6 +75,11 @@ class RulesSettings(Record):
     """Share of decisions turned round on purpose, as a stand-in for weaker teachers."""
     duplicate_overlap: float = Field(default=0.85, gt=0, le=1)
     """Share of common words from which a line repeats an earlier one."""
+
+    def open(self, context: TeacherContext) -> AbstractAsyncContextManager[OpenTeacher]:
+        """Provide the teacher."""
+        _ = context
+        return ready(RulesTeacher(self))
 
 
 class RulesTeacher:

@@ -7,6 +7,9 @@ is read off. Nothing is trusted that was cut off, and long traces go in windows.
 
 import re
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from drp.engines.base import Message, Request
 from drp.engines.pricing import rough_tokens
@@ -15,8 +18,10 @@ from drp.pruning.alignment import Group, Step, align_steps, covered_until, fit_t
 from drp.pruning.apply import apply_script
 from drp.records import Action, Edit, EditScript, Trace
 from drp.teachers.base import Proposal
-from drp.teachers.edit_script import CARRIED, line_blocks
+from drp.teachers.edit_script import line_blocks
 from drp.teachers.llm import (
+    CARRIED,
+    LlmSettings,
     LlmTeacher,
     Session,
     context,
@@ -27,6 +32,9 @@ from drp.teachers.llm import (
     user,
     windows,
 )
+from drp.teachers.load import ACTIONS, COPY, PRUNED, Call, Lengths
+from drp.teachers.replies import ReplyStore
+from drp.teachers.whole import WholeTeacher, whole_calls
 
 _HEADER = re.compile(r"^\W{0,4}Step (\d{1,6})\W{0,3}:\W{0,3}[ \t]*", re.MULTILINE)
 _SKILL = re.compile(r"^\W{0,4}Skill\W{0,3}:\W{0,3}[ \t]*(?P<skill>[^\n]+)$", re.MULTILINE)
@@ -99,10 +107,36 @@ def _split(reply: str) -> tuple[str, bool, str]:
     return (reply[: mark.start()], True, reply[mark.end() :]) if mark else (reply, False, "")
 
 
+class TwoStageSettings(LlmSettings):
+    """A language model that copies and labels the trace, and rewrites it in a second request, as in the paper."""
+
+    kind: Literal["two_stage"] = "two_stage"
+    max_omitted: float = Field(default=0.3, ge=0, le=1)
+    """Largest share of a trace that the teacher's copy may omit."""
+
+    def teacher(self, store: ReplyStore, *, write_answer: bool) -> LlmTeacher:
+        """Return the protocol."""
+        kind = WholeTeacher if self.segmentation == "none" else TwoStageTeacher
+        return kind(store, self, write_answer=write_answer)
+
+    def calls(self, lengths: Lengths, *, writes_answer: bool) -> list[Call]:
+        """Return what copying and rewriting a trace take."""
+        if self.segmentation == "none":
+            return whole_calls(self, lengths, writes_answer=writes_answer)
+        times = self.windows_of(lengths)
+        said, thinking = lengths.question + lengths.answer + 200, lengths.thinking / times
+        written = (ACTIONS + PRUNED) * thinking + (lengths.answer / 2 if writes_answer else 0.0)
+        return [
+            self.call("segmentation.v1.txt", times, said + thinking, COPY * thinking),
+            self.call("compression.v1.txt", times, said + COPY * thinking, written),
+            *self.polishing(lengths),
+        ]
+
+
 class TwoStageTeacher(LlmTeacher):
     """Prunes by the paper's two calls."""
 
-    protocol = "two_stage"
+    settings: TwoStageSettings
 
     async def propose(
         self,
