@@ -22,7 +22,7 @@ from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.manifest import Settings, changed_keys
 from drp.runs.stage import Progress, Say, silent
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import prune_traces
 from drp.stages.sampling import grade_again, sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
@@ -88,8 +88,8 @@ class Pipeline(OnFile):
         _try_refused(folder, self.recipe)
         counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
         with Grader() as grader:
-            judge = Judge(self.recipe.prune, grader, counter, open_scorer(self.recipe))
-            pruned = run_until_done(prune_traces(folder, traces, judge, self.progress, self.say))
+            checker = Checker(self.recipe.prune, grader, counter, open_scorer(self.recipe))
+            pruned = run_until_done(prune_traces(folder, traces, checker, self.progress, self.say))
         self.finish(folder)
         return pruned
 
@@ -300,6 +300,6 @@ def prune_file(
         refuse(preflight(recipe, run.path, (layout.PRUNE,), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
-        judge = Judge(recipe.prune, grader, counter, open_scorer(recipe))
-        pruned = run_until_done(prune_traces(folder, traces, judge, progress, say))
+        checker = Checker(recipe.prune, grader, counter, open_scorer(recipe))
+        pruned = run_until_done(prune_traces(folder, traces, checker, progress, say))
     return pruned, traces

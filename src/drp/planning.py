@@ -16,6 +16,7 @@ from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder
 from drp.runs.reader import RunReader
 from drp.runs.stage import Say
+from drp.stages.checking import Checker
 from drp.stages.estimate import (
     PAPER_TRACE_TOKENS,
     Estimate,
@@ -25,7 +26,6 @@ from drp.stages.estimate import (
     probe,
     worth_pruning,
 )
-from drp.stages.judge import Judge
 from drp.text.tokens import FileTokenCounter
 
 
@@ -71,8 +71,8 @@ def estimate_costs(
                 raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
             counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
             with RunFolder(folder):
-                judge = Judge(settings, grader, counter)
-                return [run_until_done(probe(worth, judge, folder, say, probe_traces))]
+                checker = Checker(settings, grader, counter)
+                return [run_until_done(probe(worth, checker, folder, say, probe_traces))]
     if traces:
         say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
         lengths = [lengths_of(trace) for trace in worth]

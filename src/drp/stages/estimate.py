@@ -16,7 +16,7 @@ from drp.recipe import PruneSettings
 from drp.records import Record, Trace, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.stage import Say
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import exclusion, prune_trace
 from drp.stages.teacher import open_teacher
 from drp.teachers.llm import load_prompt
@@ -168,7 +168,7 @@ def worth_pruning(traces: Sequence[Trace], settings: PruneSettings, grader: Grad
     return [t for t in traces if exclusion(t, grader, settings.include_wrong) is None]
 
 
-async def probe(traces: Sequence[Trace], judge: Judge, folder: Path, say: Say, count: int) -> Estimate:
+async def probe(traces: Sequence[Trace], checker: Checker, folder: Path, say: Say, count: int) -> Estimate:
     """Prune ``count`` traces drawn at random and scale what they took up to all.
 
     Their replies are kept in ``folder`` and are not paid again by the run itself.
@@ -176,14 +176,14 @@ async def probe(traces: Sequence[Trace], judge: Judge, folder: Path, say: Say, c
     Raises:
         BudgetError: The budget does not even allow the probe.
     """
-    settings = judge.settings
+    settings = checker.settings
     drawn = random.Random(0).sample(list(traces), min(count, len(traces)))
     online = settings.endpoint.model_copy(update={"batch": False})
     quick = settings.model_copy(update={"endpoint": online})
-    judge = replace(judge, settings=quick)
+    checker = replace(checker, settings=quick)
     async with open_teacher(quick, folder, say) as opened:
         assert opened.store is not None
-        starters = [partial(prune_trace, trace, opened.teacher, judge) for trace in drawn]
+        starters = [partial(prune_trace, trace, opened.teacher, checker) for trace in drawn]
         async for _ in as_they_land(starters, opened.at_once or len(starters)):
             pass
         answered = list(opened.store.given.values())
