@@ -27,7 +27,7 @@ from drp.records import Trace
 from drp.reporting.summary import by_benchmark, summarise_tier, tier_order
 from drp.runs import layout
 from drp.runs.reader import RunReader
-from drp.stages.train import RlStep
+from drp.stages.reinforce import RlStep
 from lab_grid import SMALL, Row, grid, only
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"

@@ -212,7 +212,7 @@ def merge(run: str | Path, strength: float = 1.0, out: str | Path | None = None)
         >>> drp.merge("runs/try", 0.75)
         PosixPath('runs/try/train/model-0.75')
     """
-    from drp.stages.train import merge_at
+    from drp.stages.merge import merge_at
 
     run = Path(run)
     return merge_at(run, strength, Path(out) if out else run / "train" / f"model-{strength:g}")

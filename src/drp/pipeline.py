@@ -24,10 +24,12 @@ from drp.runs.manifest import Settings, changed_keys
 from drp.runs.stage import Progress, Say, silent
 from drp.stages.checking import Checker
 from drp.stages.prune import prune_traces
+from drp.stages.reinforce import reinforce_student
 from drp.stages.sampling import grade_again, sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
 from drp.stages.student import local_engine, served_engine
-from drp.stages.train import choose, practise, train_student, training_fingerprint
+from drp.stages.train import train_student
+from drp.stages.training_set import choose, training_fingerprint
 from drp.text.tokens import FileTokenCounter
 
 
@@ -109,7 +111,7 @@ class Pipeline(OnFile):
             folder = self.open_stage(
                 layout.TRAIN, self.train_settings(content_id("set", [[p.id] for p in problems]))
             )
-            return practise(self.recipe, folder, problems, self.progress)
+            return reinforce_student(self.recipe, folder, problems, self.progress)
         chosen = self._chosen()
         if not chosen:
             raise TrainingError(f"there is nothing to train on: {self._why_nothing()}")
