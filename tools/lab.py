@@ -69,7 +69,7 @@ class Lab:
                 ready = [r for r in waiting if r.after is None or r.after in done][: jobs - len(running)]
                 for row in ready:
                     waiting.remove(row)
-                    running[pool.submit(self.point if row.strength is not None else self.row, row)] = row
+                    running[pool.submit(self.point if row.adapter_scale is not None else self.row, row)] = row
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     row, error = running.pop(future), future.exception()
@@ -169,18 +169,18 @@ class Lab:
         (self.out / "tables.md").write_text(lab_report.tables(kept))
 
     def point(self, row: Row) -> None:
-        """Evaluate a row's adapter at another strength."""
+        """Evaluate a row's adapter at another scale."""
         folder, name = self.work / row.name, str(row.after)
         model = folder / "merged"
         if not model.exists():
-            self.call(folder, "merge", str(self.work / name), row.strength, out=model)
+            self.call(folder, "merge", str(self.work / name), row.adapter_scale, out=model)
         recipe = str(RECIPES / f"{row.recipe}.yaml")
         self.call(folder, "evaluate", recipe, [*self.changes, *row.changes, f"student.model={model}"])
         found = by_benchmark(_completions(RunReader(folder), layout.EVALUATE_BASE))
         tiers = [summarise_tier(b, found[b], None) for b in sorted(found, key=tier_order)]
         with self.lock:
-            others = [p for p in self.curves.get(name, []) if p["strength"] != row.strength]
-            point = {"strength": row.strength, "tiers": [t.base.model_dump(mode="json") for t in tiers]}
+            others = [p for p in self.curves.get(name, []) if p["strength"] != row.adapter_scale]
+            point = {"strength": row.adapter_scale, "tiers": [t.base.model_dump(mode="json") for t in tiers]}
             self.curves[name] = sorted([*others, point], key=lambda p: p["strength"])
             self.write()
 

@@ -16,11 +16,11 @@ class Merged(Record):
     """How the model beside it was merged."""
 
     strength: float = 1.0
-    """Scale of the adapter."""
+    """The adapter's scale, under the name that files of every version give it."""
 
 
-def merge_at(run: Path, strength: float, out: Path) -> Path:
-    """Merge the adapter of a run into its student at ``strength`` times its scale; return the model's folder.
+def merge_at(run: Path, adapter_scale: float, out: Path) -> Path:
+    """Merge the adapter of a run into its student at ``adapter_scale`` times the scale it was trained at; return the model's folder.
 
     Raises:
         TrainingError: The run has no adapter or a damaged one, or ``out`` is taken.
@@ -44,7 +44,7 @@ def merge_at(run: Path, strength: float, out: Path) -> Path:
     try:
         # The adapter says what it was trained on; the recipe on file may have been changed since.
         student = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
-        merge(student, adapter, strength, load_tokenizer(student), half)
+        merge(student, adapter, adapter_scale, load_tokenizer(student), half)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
             f"{adapter} cannot be merged ({type(error).__name__}: {str(error)[:200]}); if it is damaged, remove it and run "
@@ -60,12 +60,16 @@ def note_scale(folder: StageFolder, scale: float) -> None:
 
 
 def merged_again(recipe: Recipe, folder: StageFolder) -> str:
-    """Bring the model of a trained adapter to the strength that the recipe wants; return what to say of it."""
-    wanted, merged, model = recipe.train.strength, folder.path / layout.MERGED, folder.path / layout.MODEL
+    """Bring the model of a trained adapter to the scale that the recipe wants; return what to say of it."""
+    wanted, merged, model = (
+        recipe.train.adapter_scale,
+        folder.path / layout.MERGED,
+        folder.path / layout.MODEL,
+    )
     stands = Merged.model_validate_json(merged.read_bytes()).strength if merged.exists() else 1.0
     if model.exists() and stands == wanted:
         return ""
     shutil.rmtree(model, ignore_errors=True)  # a crash from here on leaves no model, and it is merged again
     note_scale(folder, wanted)
     merge_at(folder.path.parent, wanted, model)
-    return f"; merged again at strength {wanted:g}"
+    return f"; merged again at adapter scale {wanted:g}"

@@ -85,7 +85,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
             adapter, last["before"] = part / layout.ADAPTER, last["before"] + last["phase"]
         rest = _of(examples, phases[-1]) if phases else []
         fine_tune(path, rest, settings, folder.path, adapter=adapter, **how)
-    note_scale(folder, settings.strength)
+    note_scale(folder, settings.adapter_scale)
     counts = {"examples": len(examples), "over_length": longer, "steps": last["steps"]}
     trained = time.monotonic()
     folder.update(complete=True, counts=counts, seconds=trained - started)

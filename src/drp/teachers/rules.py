@@ -26,8 +26,8 @@ from drp.pruning.skills import (
     reflection_count,
 )
 from drp.records import Edit, EditScript, Record, Trace
+from drp.teachers.ablations import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.base import Proposal
-from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.slicing import (
     Line,
     check_block,
