@@ -37,7 +37,7 @@ from drp.reporting.text import Table
 from drp.runs import layout
 from drp.runs.folder import RunFolder
 from drp.runs.stage import NoProgress
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import prune_traces
 from drp.teachers.edit_script import EditScriptSettings, EditScriptTeacher
 from drp.teachers.line_protocol import render_edits
@@ -136,8 +136,8 @@ def ask_stage(url: str, traces: list[Trace], concurrency: int) -> None:
     )
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run, Grader() as grader:
         stage, _ = run.open_stage(layout.PRUNE, {})
-        judge = Judge(settings, grader, FileTokenCounter(resolve_model("mini")))
-        pruned = asyncio.run(prune_traces(stage, traces, judge, NoProgress()))
+        checker = Checker(settings, grader, FileTokenCounter(resolve_model("mini")))
+        pruned = asyncio.run(prune_traces(stage, traces, checker, NoProgress()))
         assert len(pruned) == len(traces), stage.failures()[:1]
         assert any(p.accepted for p in pruned)
 

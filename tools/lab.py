@@ -27,7 +27,7 @@ from drp.records import Trace
 from drp.reporting.summary import benchmark_order, by_benchmark, summarise_benchmark
 from drp.runs import layout
 from drp.runs.reader import RunReader
-from drp.stages.train import RlStep
+from drp.stages.reinforce import RlStep
 from lab_grid import SMALL, Row, grid, only
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "mini"
@@ -69,7 +69,7 @@ class Lab:
                 ready = [r for r in waiting if r.after is None or r.after in done][: jobs - len(running)]
                 for row in ready:
                     waiting.remove(row)
-                    running[pool.submit(self.point if row.strength is not None else self.row, row)] = row
+                    running[pool.submit(self.point if row.adapter_scale is not None else self.row, row)] = row
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     row, error = running.pop(future), future.exception()
@@ -165,19 +165,19 @@ class Lab:
         (self.out / "tables.md").write_text(lab_report.tables(kept))
 
     def point(self, row: Row) -> None:
-        """Evaluate a row's adapter at another strength."""
+        """Evaluate a row's adapter at another scale."""
         folder, name = self.work / row.name, str(row.after)
         model = folder / "merged"
         if not model.exists():
-            self.call(folder, "merge", str(self.work / name), row.strength, out=model)
+            self.call(folder, "merge", str(self.work / name), row.adapter_scale, out=model)
         recipe = str(RECIPES / f"{row.recipe}.yaml")
         self.call(folder, "evaluate", recipe, [*self.changes, *row.changes, f"student.model={model}"])
         found = by_benchmark(_completions(RunReader(folder), layout.EVALUATE_BASE))
         benchmarks = [summarise_benchmark(b, found[b], None) for b in sorted(found, key=benchmark_order)]
         with self.lock:
-            others = [p for p in self.curves.get(name, []) if p["strength"] != row.strength]
+            others = [p for p in self.curves.get(name, []) if p["strength"] != row.adapter_scale]
             point = {
-                "strength": row.strength,
+                "strength": row.adapter_scale,
                 "benchmarks": [t.base.model_dump(mode="json") for t in benchmarks],
             }
             self.curves[name] = sorted([*others, point], key=lambda p: p["strength"])

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Of an adapter, for the curve of length against strength."""
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Of an adapter, for the curve of length against its scale."""
 
 SMALL = (
     "problems=[{benchmark: mini-gsm, split: train, count: 96}]", "generate.engine.batch_size=48", "train.epochs=2",
@@ -24,8 +24,8 @@ class Row:
     """A row whose model this one needs, and the field that takes it."""
     takes: str = ""
     table: str = "methods"
-    strength: float | None = None
-    """No training: the adapter of the row ``after`` at another strength, evaluated once a problem."""
+    adapter_scale: float | None = None
+    """No training: the adapter of the row ``after`` at another scale, evaluated once a problem."""
 
     @property
     def moves_student(self) -> bool:
@@ -87,9 +87,9 @@ def grid(seeds: int, size: str) -> list[Row]:
         Row("drp_rl_kl-0", "drp_rl", ("method.kl=0.05",), table="rl", **moved),
     ]
     return rows + [
-        Row(f"curve-{name}-{strength:g}", "drp", ("evaluate.runs=1",), name, strength=strength, table="curve")
+        Row(f"curve-{name}-{scale:g}", "drp", ("evaluate.runs=1",), name, adapter_scale=scale, table="curve")
         for name in ("cot_valve-0", "drp-0")
-        for strength in STRENGTHS
+        for scale in SCALES
     ]
 
 

@@ -93,8 +93,8 @@ def _learnability(rows: Rows) -> Table:
 
 def _curve(name: str, points: list[dict[str, Any]]) -> Table:
     lines = [(f"{p['strength']:g}", *map(_short, p["benchmarks"])) for p in points]
-    head = ("strength", *(t["benchmark"] for t in points[0]["benchmarks"]))
-    title = f"Length against strength: the adapter of `{name}`"
+    head = ("adapter scale", *(t["benchmark"] for t in points[0]["benchmarks"]))
+    title = f"Length against scale: the adapter of `{name}`"
     return Table(title, head, tuple(lines), "One run a problem; accuracy % / mean tokens.")
 
 
@@ -146,7 +146,7 @@ def _seeds(rows: Rows, method: str) -> list[dict[str, Any]]:
 
 
 def plots(out: Path) -> None:
-    """Write accuracy against tokens, token histograms, and length against strength, from ``lab.json``."""
+    """Write accuracy against tokens, token histograms, and length against scale, from ``lab.json``."""
     try:
         import matplotlib
     except ImportError:
@@ -226,8 +226,8 @@ def _plot_curves(plt: Any, curves: dict[str, Any], benchmarks: list[str], path: 
             accuracy = [100 * p["benchmarks"][k]["accuracy"] for p in points]
             for axis, values in zip(axes, (tokens, accuracy), strict=True):
                 axis.plot(alphas, values, marker="o", ms=3, color=f"C{k}", **style)
-    axes[0].set(xlabel="strength of the adapter", ylabel="mean tokens")
-    axes[1].set(xlabel="strength of the adapter", ylabel="Pass@1, %")
+    axes[0].set(xlabel="scale of the adapter", ylabel="mean tokens")
+    axes[1].set(xlabel="scale of the adapter", ylabel="Pass@1, %")
     for axis in axes:
         axis.grid(alpha=0.25)
     _legend(figure, axes[0])

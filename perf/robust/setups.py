@@ -105,9 +105,9 @@ def _run_cases() -> Iterator[Case]:
     yield case("merge: student moved away", "merge run --out m", r"no-such-student", before=broken(adapter + "config.json", lambda data: json.dumps(
         json.loads(data) | {"base_model_name_or_path": "/no-such-student"}).encode()))
     yield case("merge: out exists", "merge run --out good.jsonl", r"good\.jsonl", r"--out")
-    yield case("merge: strength -1", "merge run --strength -1", r"--strength", r"range|greater")
-    yield case("merge: strength nan", "merge run --strength nan --out m", r"strength", checks=(absent("m"),))
-    yield case("merge: strength inf", "merge run --strength inf --out m", r"strength", checks=(absent("m"),))
+    yield case("merge: adapter scale -1", "merge run --adapter-scale -1", r"--adapter-scale", r"range|greater")
+    yield case("merge: adapter scale nan", "merge run --adapter-scale nan --out m", r"adapter-scale", checks=(absent("m"),))
+    yield case("merge: adapter scale inf", "merge run --adapter-scale inf --out m", r"adapter-scale", checks=(absent("m"),))
     long = f"generate $mini {QUICK} problems.0.count=60 generate.sampling.max_new_tokens=200 generate.engine.batch_size=5 --out out"
     whole = Step(long, "prepares", said="60 of 60 done", checks=(lines("out/generate/records.jsonl", 60),))
     yield case("Ctrl-C while generating", long, want="stopped", kill=signal.SIGINT, said="the same command continues", then=(whole,))

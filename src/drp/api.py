@@ -197,13 +197,13 @@ def train(
         return pipeline.train()
 
 
-def merge(run: str | Path, strength: float = 1.0, out: str | Path | None = None) -> Path:
-    """Merge a run's adapter into the student at another strength, without training; return the model's folder.
+def merge(run: str | Path, adapter_scale: float = 1.0, out: str | Path | None = None) -> Path:
+    """Merge a run's adapter into the student at another scale, without training; return the model's folder.
 
     Args:
         run: Run folder with a trained adapter.
-        strength: Scale of the adapter: 0 is the student, 1 as trained, above 1 beyond it.
-        out: Folder of the model; default ``RUN/train/model-STRENGTH``.
+        adapter_scale: Scale of the adapter: 0 is the student, 1 as trained, above 1 beyond it.
+        out: Folder of the model; default ``RUN/train/model-SCALE``.
 
     Raises:
         TrainingError: The run has no adapter or a damaged one, or ``out`` is taken.
@@ -212,10 +212,10 @@ def merge(run: str | Path, strength: float = 1.0, out: str | Path | None = None)
         >>> drp.merge("runs/try", 0.75)
         PosixPath('runs/try/train/model-0.75')
     """
-    from drp.stages.train import merge_at
+    from drp.stages.merge import merge_at
 
     run = Path(run)
-    return merge_at(run, strength, Path(out) if out else run / "train" / f"model-{strength:g}")
+    return merge_at(run, adapter_scale, Path(out) if out else run / "train" / f"model-{adapter_scale:g}")
 
 
 def evaluate(

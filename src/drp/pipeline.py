@@ -23,11 +23,13 @@ from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.manifest import Settings, changed_keys
 from drp.runs.stage import Progress, Say, silent
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import prune_traces
+from drp.stages.reinforce import reinforce_student
 from drp.stages.sampling import grade_again, sample_traces
 from drp.stages.scoring import Scorer, StudentScorer
-from drp.stages.train import choose, practise, train_student, training_fingerprint
+from drp.stages.train import train_student
+from drp.stages.training_set import choose, training_fingerprint
 from drp.text.tokens import FileTokenCounter
 
 
@@ -88,12 +90,12 @@ class Pipeline(OnFile):
         folder.try_again(self.recipe.prune.teacher.setup)
         counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
         with Grader() as grader:
-            judge = Judge(self.recipe.prune, grader, counter, open_scorer(self.recipe))
+            checker = Checker(self.recipe.prune, grader, counter, open_scorer(self.recipe))
             pruned = run_until_done(
                 prune_traces(
                     folder,
                     traces,
-                    judge,
+                    checker,
                     teacher_context(self.recipe, self.run_folder, self.say),
                     self.progress,
                 )
@@ -109,12 +111,12 @@ class Pipeline(OnFile):
         """Train the student as the method says, on what is on file."""
         if layout.TRAIN not in self.method.stages:
             raise DrpError(f"method {self.method.name} trains nothing: {self.method.summary}")
-        if self.method.trains_on == "problems":
+        if reinforcement := self.method.reinforcement:
             problems = self.training_problems()
             folder = self.open_stage(
                 layout.TRAIN, self.train_settings(content_id("set", [[p.id] for p in problems]))
             )
-            return practise(self.recipe, folder, problems, self.progress)
+            return reinforce_student(self.recipe, reinforcement, folder, problems, self.progress)
         chosen = self._chosen()
         if not chosen:
             raise TrainingError(f"there is nothing to train on: {self._why_nothing()}")
@@ -288,8 +290,8 @@ def prune_file(
         refuse(preflight(recipe, run.path, (layout.PRUNE,), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
-        judge = Judge(recipe.prune, grader, counter, open_scorer(recipe))
+        checker = Checker(recipe.prune, grader, counter, open_scorer(recipe))
         pruned = run_until_done(
-            prune_traces(folder, traces, judge, teacher_context(recipe, run, say), progress)
+            prune_traces(folder, traces, checker, teacher_context(recipe, run, say), progress)
         )
     return pruned, traces

@@ -17,6 +17,7 @@ from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder
 from drp.runs.reader import RunReader
 from drp.runs.stage import Say
+from drp.stages.checking import Checker
 from drp.stages.estimate import (
     PAPER_TRACE_TOKENS,
     Estimate,
@@ -24,7 +25,6 @@ from drp.stages.estimate import (
     probe,
     worth_pruning,
 )
-from drp.stages.judge import Judge
 from drp.teachers.llm import LlmSettings
 from drp.teachers.load import assumed_lengths, lengths_of
 from drp.teachers.registry import TEACHERS
@@ -73,9 +73,9 @@ def estimate_costs(
                 raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
             counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
             with RunFolder(folder) as held:
-                judge = Judge(settings, grader, counter)
+                checker = Checker(settings, grader, counter)
                 context = teacher_context(recipe, held, say)
-                return [run_until_done(probe(worth, judge, context, probe_traces))]
+                return [run_until_done(probe(worth, checker, context, probe_traces))]
     if traces:
         say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
         lengths = [lengths_of(trace) for trace in worth]

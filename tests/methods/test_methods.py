@@ -18,7 +18,7 @@ from drp.engines.encoding import render_prompt
 from drp.errors import DataError, TrainingError
 from drp.pruning.apply import apply_script
 from drp.recipe import load_recipe
-from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
+from drp.teachers.ablations import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
 from drp.training.saving import interpolate
@@ -139,13 +139,13 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
     assert (out / "train/phase-0/adapter").exists() and not (out / "explore/share-0.5/model").exists()
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 0 and "already trained" in again.output and "merged again" not in again.output
-    # Length control: another strength merges again, evaluates again, and trains nothing.
-    weaker = CliRunner().invoke(app, [*arguments, "train.strength=0.5"])
-    assert weaker.exit_code == 0 and "merged again at strength 0.5" in weaker.output
+    # Length control: another scale merges again, evaluates again, and trains nothing.
+    weaker = CliRunner().invoke(app, [*arguments, "train.adapter_scale=0.5"])
+    assert weaker.exit_code == 0 and "merged again at adapter scale 0.5" in weaker.output
     assert "evaluate/distilled: settings changed" in " ".join(weaker.output.split())
     assert len((out / "train/records.jsonl").read_text().splitlines()) == len(steps)
     back = CliRunner().invoke(app, arguments)
-    assert back.exit_code == 0 and "merged again at strength 1" in back.output
+    assert back.exit_code == 0 and "merged again at adapter scale 1" in back.output
 
 
 def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
@@ -178,9 +178,7 @@ def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     assert not (killed / "train/round-0/checkpoints").exists()
 
 
-def test_the_strength_of_an_adapter_moves_the_weights_in_proportion(
-    student_path: str, tmp_path: Path
-) -> None:
+def test_the_scale_of_an_adapter_moves_the_weights_in_proportion(student_path: str, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     from drp.engines.transformers_engine import load_model, load_tokenizer
@@ -193,10 +191,10 @@ def test_the_strength_of_an_adapter_moves_the_weights_in_proportion(
     tuned.save_pretrained(tmp_path / "adapter")
     tokenizer = load_tokenizer(student_path)
     weights: dict[float, torch.Tensor] = {}
-    for strength in (0.0, 0.5, 1.0):
-        merge(student_path, tmp_path / "adapter", strength, tokenizer, tmp_path / f"{strength}")
-        model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / f"{strength}", dtype=torch.float32)
-        weights[strength] = model.model.layers[0].mlp.up_proj.weight.detach()
+    for scale in (0.0, 0.5, 1.0):
+        merge(student_path, tmp_path / "adapter", scale, tokenizer, tmp_path / f"{scale}")
+        model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / f"{scale}", dtype=torch.float32)
+        weights[scale] = model.model.layers[0].mlp.up_proj.weight.detach()
     moved = weights[1.0] - weights[0.0]
     assert moved.norm() > 0
     assert (weights[0.5] - weights[0.0] - moved / 2).norm() < 0.02 * moved.norm()

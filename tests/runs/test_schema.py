@@ -17,7 +17,8 @@ from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.manifest import Manifest
 from drp.runs.reader import RunReader
 from drp.runs.schema import SCHEMA, Schema
-from drp.stages.train import Learnability, RlStep
+from drp.stages.learnability import Learnability
+from drp.stages.reinforce import RlStep
 from drp.teachers.replies import StoredReply, WastedReply, read_replies
 from tests.reporting.folders import completions, evaluate
 

@@ -9,7 +9,8 @@ import torch
 from drp.recipe import load_recipe
 from drp.records import Target
 from drp.runs.folder import RunFolder
-from drp.stages.train import Learnability, TrainStep, train_student
+from drp.stages.learnability import Learnability
+from drp.stages.train import TrainStep, train_student
 from drp.training import learnability
 
 

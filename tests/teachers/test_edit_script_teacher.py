@@ -17,7 +17,7 @@ from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.recipe import PruneSettings
 from drp.records import PrunedTrace, Trace
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import prune_trace
 from drp.teachers.edit_script import EditScriptSettings, EditScriptTeacher
 from drp.teachers.replies import ReplyStore
@@ -157,8 +157,8 @@ async def test_a_failed_check_is_repaired_once(server: Loopback, store: ReplySto
     server.answer.mode = "careless"  # type: ignore[attr-defined]
     settings = PruneSettings(teacher="edit_script")
     with Grader() as grader:
-        judge = Judge(settings, grader, lambda text: len(text.split()))
-        outcome = await prune_trace(TRACE, EditScriptTeacher(store, EditScriptSettings()), judge)
+        checker = Checker(settings, grader, lambda text: len(text.split()))
+        outcome = await prune_trace(TRACE, EditScriptTeacher(store, EditScriptSettings()), checker)
     assert isinstance(outcome, PrunedTrace)
     assert outcome.accepted and outcome.repaired and len(server.bodies) == 2
     assert server.bodies[1]["messages"][2]["role"] == "assistant"

@@ -15,7 +15,7 @@ from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.recipe import PruneSettings
 from drp.records import Failure, PrunedTrace, Trace
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import prune_trace
 from drp.stages.scoring import StudentScorer
 from drp.teachers.llm import LlmSettings, LlmTeacher
@@ -95,7 +95,7 @@ async def prune(
 ) -> PrunedTrace | Failure:
     settings = PruneSettings.model_validate(options)
     teacher = teacher_of(settings, store)
-    return await prune_trace(trace, teacher, Judge(settings, grader, lambda t: len(t.split()), scorer))
+    return await prune_trace(trace, teacher, Checker(settings, grader, lambda t: len(t.split()), scorer))
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

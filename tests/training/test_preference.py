@@ -119,7 +119,7 @@ def test_a_step_whose_gradient_is_no_number_is_left_out() -> None:
     assert bool(torch.isfinite(layer.weight).all())
 
 
-def test_an_adapter_is_merged_at_another_strength_from_the_command_line(
+def test_an_adapter_is_merged_at_another_scale_from_the_command_line(
     student_path: str, tmp_path: Path
 ) -> None:
     preferred, _ = pairs(AutoTokenizer.from_pretrained(student_path))
@@ -132,9 +132,9 @@ def test_an_adapter_is_merged_at_another_strength_from_the_command_line(
         result = CliRunner().invoke(app, ["merge", str(run), *words])
         return result.exit_code, str(result.exception or result.output)
 
-    assert call("--strength", "0.5")[0] == 0
-    assert call("--strength", "0", "--out", str(tmp_path / "none"))[0] == 0
-    code, said = call("--strength", "0.5")
+    assert call("--adapter-scale", "0.5")[0] == 0
+    assert call("--adapter-scale", "0", "--out", str(tmp_path / "none"))[0] == 0
+    code, said = call("--adapter-scale", "0.5")
     assert code == 1 and "exists already" in said
     folders = [tmp_path / "none", run / "train" / "model-0.5", run / "train" / "model"]
     nll = [

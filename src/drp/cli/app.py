@@ -205,7 +205,7 @@ def train(
 @app.command()
 def merge(
     run: Annotated[Path, typer.Argument(help="Run folder with a trained adapter.")],
-    strength: Annotated[
+    adapter_scale: Annotated[
         float,
         typer.Option(
             min=0.0, help="Scale of the adapter: 0 is the student, 1 as trained, above 1 beyond it."
@@ -213,15 +213,13 @@ def merge(
     ] = 1.0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="Folder of the model; default RUN/train/model-STRENGTH.", show_default=False
-        ),
+        typer.Option("--out", help="Folder of the model; default RUN/train/model-SCALE.", show_default=False),
     ] = None,
 ) -> None:
-    """Merge a run's adapter into the student at another strength: length against accuracy, without training."""
+    """Merge a run's adapter into the student at another scale: length against accuracy, without training."""
     from drp import api
 
-    typer.echo(f"model: {api.merge(run, strength, out)}")
+    typer.echo(f"model: {api.merge(run, adapter_scale, out)}")
 
 
 @app.command()

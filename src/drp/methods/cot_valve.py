@@ -1,7 +1,7 @@
 """CoT-Valve: chains of many lengths from models between the student and a terse sibling, longest first.
 
 The models in between are interpolations of the weights. One adapter is trained for one pass a length, from
-the student's own traces to the shortest; scaling it afterwards moves the length on (``train.strength``).
+the student's own traces to the shortest; scaling it afterwards moves the length on (``train.adapter_scale``).
 """
 
 import shutil

@@ -55,7 +55,7 @@ LEARNABILITY = "learnability.json"
 FIRST_EXAMPLE = "first_example.txt"
 """The first training example as text and token by token, with what carries loss; written before training begins."""
 MERGED = "merged.json"
-"""At which strength the model beside it was merged."""
+"""At which scale of its adapter the model beside it was merged."""
 
 
 def training_part(kind: str, number: int) -> str:

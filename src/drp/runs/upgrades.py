@@ -34,7 +34,7 @@ _FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Which settings went to which kind; others of the old sections concerned a kind that the recipe does not use."""
 _SECTIONS = {"cot_valve": "valve", "tale": "tale", "tale_ep": "tale", "think_prune": "rl"}
-_RENAMED: dict[str, dict[str, str]] = {"train": {}, "rl": {}}
+_RENAMED: dict[str, dict[str, str]] = {"train": {"strength": "adapter_scale"}, "rl": {}}
 
 
 def upgraded_recipe(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -53,7 +53,7 @@ def upgraded_recipe(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
 def upgraded_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a manifest in today's spelling."""
     found: dict[str, Any] = deepcopy(dict(settings))
-    drawn: Any = found.get("generate")
+    drawn = cast("Any", found.get("generate"))
     if isinstance(drawn, dict) and "generate" in drawn:  # of a stage that builds on the traces
         drawn = cast("Any", drawn["generate"])
     list(_engine(drawn, whole=True))

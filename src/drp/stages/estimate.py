@@ -12,7 +12,7 @@ from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import Record, Trace, Usage
 from drp.runs.concurrency import as_they_land
-from drp.stages.judge import Judge
+from drp.stages.checking import Checker
 from drp.stages.prune import exclusion, prune_trace
 from drp.teachers.load import Lengths, Load, load_of
 from drp.teachers.registry import TeacherContext
@@ -94,7 +94,7 @@ def worth_pruning(traces: Sequence[Trace], settings: PruneSettings, grader: Grad
     return [t for t in traces if exclusion(t, grader, settings.include_wrong) is None]
 
 
-async def probe(traces: Sequence[Trace], judge: Judge, context: TeacherContext, count: int) -> Estimate:
+async def probe(traces: Sequence[Trace], checker: Checker, context: TeacherContext, count: int) -> Estimate:
     """Prune ``count`` traces drawn at random and scale what they took up to all.
 
     Their replies are kept in the context's folder and are not paid again by the run itself.
@@ -102,14 +102,14 @@ async def probe(traces: Sequence[Trace], judge: Judge, context: TeacherContext, 
     Raises:
         BudgetError: The budget does not even allow the probe.
     """
-    settings = judge.settings
+    settings = checker.settings
     drawn = random.Random(0).sample(list(traces), min(count, len(traces)))
     quick = settings.model_copy(update={"teacher": settings.teacher.without_batches()})
-    judge = replace(judge, settings=quick)
+    checker = replace(checker, settings=quick)
     async with quick.teacher.open(context) as opened:
         if opened.store is None:
             raise DrpError(f"the {settings.teacher.kind} teacher costs nothing: there is nothing to probe")
-        starters = [partial(prune_trace, trace, opened.teacher, judge) for trace in drawn]
+        starters = [partial(prune_trace, trace, opened.teacher, checker) for trace in drawn]
         async for _ in as_they_land(starters, opened.at_once or len(starters)):
             pass
         answered = list(opened.store.given.values())

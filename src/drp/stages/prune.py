@@ -18,7 +18,7 @@ from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
-from drp.stages.judge import Judge, open_pool
+from drp.stages.checking import Checker, open_pool
 from drp.stages.scoring import Scorer
 from drp.teachers.base import Proposal, Teacher
 from drp.teachers.registry import TeacherContext
@@ -59,22 +59,22 @@ def new_answer(trace: Trace, policy: str, proposal: Proposal) -> str:
     return f"The answer is \\boxed{{{final_answer(written or trace.answer)}}}."
 
 
-async def prune_trace(trace: Trace, teacher: Teacher, judge: Judge) -> PrunedTrace | Failure:
+async def prune_trace(trace: Trace, teacher: Teacher, checker: Checker) -> PrunedTrace | Failure:
     """Prune one trace; whatever goes wrong becomes a failure with its reason.
 
-    Of several candidates the best accepted one is returned, or else the first that could be judged.
+    Of several candidates the best accepted one is returned, or else the first that could be checked.
 
     Raises:
         BudgetError: The budget does not allow the next request.
     """
-    settings = judge.settings
-    excluded = exclusion(trace, judge.grader, settings.include_wrong)
+    settings = checker.settings
+    excluded = exclusion(trace, checker.grader, settings.include_wrong)
     if excluded:
         kind, message = excluded
         return Failure(id=trace.id, stage=layout.PRUNE, kind=f"excluded_{kind}", message=message)
     units = split_units(trace.thinking)
     found = await asyncio.gather(
-        *(_candidate(trace, teacher, units, judge, n) for n in range(settings.candidates)),
+        *(_candidate(trace, teacher, units, checker, n) for n in range(settings.candidates)),
         return_exceptions=True,  # what the others were paid for is read before the first error counts
     )
     for outcome in found:
@@ -96,12 +96,12 @@ def _rank(pruned: PrunedTrace, prefer: str) -> tuple[float, int]:
 
 
 async def _candidate(
-    trace: Trace, teacher: Teacher, units: Sequence[str], judge: Judge, number: int
+    trace: Trace, teacher: Teacher, units: Sequence[str], checker: Checker, number: int
 ) -> PrunedTrace | Failure:
     """Return one candidate, repaired once if a check failed, polished if it passed."""
     try:
         proposal = await teacher.prune(trace, units, number)
-        attempt = await _attempt(trace, teacher, units, proposal, judge)
+        attempt = await _attempt(trace, teacher, units, proposal, checker)
         if not attempt.accepted:
             complaints = [
                 _complaint(check)
@@ -110,13 +110,13 @@ async def _candidate(
             ]
             repaired = await _or_none(teacher.repair(trace, units, proposal, complaints))
             if repaired is not None:
-                again = await _attempt(trace, teacher, units, repaired, judge)
+                again = await _attempt(trace, teacher, units, repaired, checker)
                 if again.accepted:
                     proposal, attempt = repaired, again.model_copy(update={"repaired": True})
                 else:
                     attempt = attempt.model_copy(update={"usage": again.usage})
         if attempt.accepted and (smooth := await _or_none(teacher.polish(trace, units, proposal))):
-            polished = await _attempt(trace, teacher, units, smooth, judge)
+            polished = await _attempt(trace, teacher, units, smooth, checker)
             if polished.accepted:
                 attempt = polished.model_copy(update={"polished": True, "repaired": attempt.repaired})
     except TeacherError as error:
@@ -155,15 +155,15 @@ def _complaint(check: Check) -> str:
 
 
 async def _attempt(
-    trace: Trace, teacher: Teacher, units: Sequence[str], proposal: Proposal, judge: Judge
+    trace: Trace, teacher: Teacher, units: Sequence[str], proposal: Proposal, checker: Checker
 ) -> PrunedTrace:
     """Apply one script and check the result."""
-    settings, script = judge.settings, proposal.script
+    settings, script = checker.settings, proposal.script
     answer = new_answer(trace, settings.answer, proposal)
-    verdict = await judge.verdict(trace, units, script, answer)
-    checks, thinking = verdict.checks, verdict.thinking
-    if judge.scorer:
-        checks += (await _learnable(trace, thinking, answer, judge.scorer, settings.max_nll_rise),)
+    checked = await checker.check(trace, units, script, answer)
+    checks, thinking = checked.checks, checked.thinking
+    if checker.scorer:
+        checks += (await _learnable(trace, thinking, answer, checker.scorer, settings.max_nll_rise),)
     waived = teacher.exempt
     if settings.include_wrong and trace.correct is False:
         waived |= {"answer_kept"}
@@ -184,8 +184,8 @@ async def _attempt(
         checks=checks,
         accepted=not failed,
         reason=", ".join(failed) or None,
-        tokens_before=verdict.tokens_before,
-        tokens_after=verdict.tokens_after,
+        tokens_before=checked.tokens_before,
+        tokens_after=checked.tokens_after,
         protocol=proposal.figures,
         usage=sum(proposal.usage.values(), Usage()) if proposal.usage else None,
         source_id=trace.source_id,
@@ -207,7 +207,7 @@ async def _learnable(
 async def prune_traces(
     folder: StageFolder,
     traces: Sequence[Trace],
-    judge: Judge,
+    checker: Checker,
     context: TeacherContext,
     progress: Progress,
 ) -> list[PrunedTrace]:
@@ -222,11 +222,11 @@ async def prune_traces(
     """
     stopped: list[BudgetError | EngineError] = []
 
-    async def one(trace: Trace, teacher: Teacher, judge: Judge) -> PrunedTrace | Failure | None:
+    async def one(trace: Trace, teacher: Teacher, checker: Checker) -> PrunedTrace | Failure | None:
         if stopped:
             return None
         try:
-            return await prune_trace(trace, teacher, judge)
+            return await prune_trace(trace, teacher, checker)
         except (BudgetError, EngineError) as error:
             stopped.append(
                 error
@@ -234,13 +234,13 @@ async def prune_traces(
             return None
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
-        async with judge.settings.teacher.open(context) as opened:
+        async with checker.settings.teacher.open(context) as opened:
             alone, told = opened.store is None, 0.0
             if opened.store:
                 progress.remark("waiting for replies")
-            with nullcontext() if alone else open_pool(judge.count) as pool:
+            with nullcontext() if alone else open_pool(checker.count) as pool:
                 starters = [
-                    partial(one, trace, opened.teacher, replace(judge, pool=pool))
+                    partial(one, trace, opened.teacher, replace(checker, pool=pool))
                     for trace in traces
                     if trace.id in owed
                 ]

@@ -27,8 +27,8 @@ from drp.pruning.skills import (
     reflection_count,
 )
 from drp.records import Edit, EditScript, Trace
+from drp.teachers.ablations import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.base import Proposal
-from drp.teachers.crude import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, ready
 from drp.teachers.slicing import (
     Line,

@@ -29,7 +29,7 @@ def demand_finite(model: Any, what: str) -> None:
     if bad:
         raise TrainingError(
             f"{what} is not saved: {len(bad)} of its tensors hold values that are not finite numbers "
-            f"(first {bad[0]}). Lower the learning rate or the strength of the adapter, or set student.dtype=float32"
+            f"(first {bad[0]}). Lower the learning rate or the scale of the adapter, or set student.dtype=float32"
         )
 
 

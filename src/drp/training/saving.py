@@ -23,7 +23,7 @@ from drp.training.guard import demand_finite
 
 
 def save_student(
-    tuned: Any, tokenizer: Any, model_path: str, out: Path, how: str, strength: float = 1.0
+    tuned: Any, tokenizer: Any, model_path: str, out: Path, how: str, adapter_scale: float = 1.0
 ) -> None:
     """Save the adapter of a tuned model and the merged model, each complete or not at all.
 
@@ -33,7 +33,7 @@ def save_student(
         model_path: The student.
         out: Gets ``adapter/`` and ``model/``.
         how: The training, for the card.
-        strength: Scale of the adapter in the merged model.
+        adapter_scale: Scale of the adapter in the merged model.
 
     Raises:
         TrainingError: A weight of either is not a finite number.
@@ -52,7 +52,7 @@ def save_student(
     (adapter / "README.md").write_text(_card(model_path, how, config["r"], config["lora_alpha"]))
     _usual_permissions(adapter)
     try:
-        merge(model_path, adapter, strength, tokenizer, out / f"{layout.MODEL}.tmp")
+        merge(model_path, adapter, adapter_scale, tokenizer, out / f"{layout.MODEL}.tmp")
     except TrainingError:
         shutil.rmtree(adapter)
         raise
@@ -98,7 +98,7 @@ def _card(model_path: str, how: str, rank: int, alpha: int) -> str:
         f"# A shorter-thinking {name}\n\n"
         f"A LoRA adapter (rank {rank}, alpha {alpha}) for **{name}**, trained with DRP (Distilled Reasoning Pruning, "
         f"arXiv 2505.13975): {how}.{folder}\n\nLoad it with `peft.PeftModel.from_pretrained`, or merge it at any "
-        "strength with `drp merge`. What it was trained on and how it was evaluated is in the run folder it came "
+        "scale with `drp merge`. What it was trained on and how it was evaluated is in the run folder it came "
         f"from: `{layout.RECIPE}`, `{layout.REPORT}/`.\n"
     )
 
@@ -108,8 +108,8 @@ def stored_dtype(model_path: str) -> torch.dtype:
     return AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
 
 
-def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: Path) -> None:
-    """Save a model with an adapter merged into it at ``strength`` times its scale.
+def merge(model_path: str, adapter: Path, adapter_scale: float, tokenizer: Any, out: Path) -> None:
+    """Save a model with an adapter merged into it at ``adapter_scale`` times the scale it was trained at.
 
     Merged in float32, from the adapter as saved, so that both say the same; kept in the dtype of the model on file.
 
@@ -120,8 +120,8 @@ def merge(model_path: str, adapter: Path, strength: float, tokenizer: Any, out: 
     base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
     tuned: Any = PeftModel.from_pretrained(base, str(adapter))
     for module in tuned.modules():
-        if isinstance(module, LoraLayer) and strength != 1.0:
-            module.scaling = {name: strength * scale for name, scale in module.scaling.items()}
+        if isinstance(module, LoraLayer) and adapter_scale != 1.0:
+            module.scaling = {name: adapter_scale * scale for name, scale in module.scaling.items()}
     save_model(tuned.merge_and_unload().to(stored_dtype(model_path)), tokenizer, out)
 
 

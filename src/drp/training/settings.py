@@ -43,8 +43,8 @@ class TrainSettings(Record):
     """At most this many examples are used, chosen by ``seed``."""
     seed: int = 0
     """Seed of the adapter's initialisation and the order of examples."""
-    strength: float = Field(default=1.0, ge=0, json_schema_extra=EXECUTION)
-    """Scale of the adapter in the model: below 1 nearer to the student, above beyond; a change merges again, no more."""
+    adapter_scale: float = Field(default=1.0, ge=0, json_schema_extra=EXECUTION)
+    """Scale at which the adapter is merged into the model: below 1 nearer to the student, above beyond; a change merges again, no more."""
     device_batch: int = Field(default=8, ge=1, json_schema_extra=EXECUTION)
     """Examples per forward pass; the effective batch is reached by accumulation."""
     checkpointing: bool = Field(default=True, json_schema_extra=EXECUTION)

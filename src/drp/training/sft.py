@@ -201,7 +201,9 @@ def fine_tune(
     checkpoint, _ = last_checkpoint(out)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        save_student(trainer.model, tokenizer, model_path, out, HOW[settings.objective], settings.strength)
+        save_student(
+            trainer.model, tokenizer, model_path, out, HOW[settings.objective], settings.adapter_scale
+        )
     except TrainingError:
         shutil.rmtree(work, ignore_errors=True)  # what led there must not be gone on with
         raise

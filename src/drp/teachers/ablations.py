@@ -1,4 +1,4 @@
-"""The rules teacher made worse on purpose, for the ablations: without skills, steps or style, with mistakes."""
+"""Ablations of the rules teacher: what is lost without skills, steps or style, and with mistakes."""
 
 import random
 import re

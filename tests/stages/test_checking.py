@@ -10,7 +10,7 @@ from drp.errors import DrpError
 from drp.grading.grader import Grader
 from drp.recipe import PruneSettings
 from drp.records import EditScript
-from drp.stages.judge import Judge, open_pool
+from drp.stages.checking import Checker, open_pool
 from drp.teachers.rules import RulesTeacher
 from drp.text.tokens import FileTokenCounter
 from tests.teachers.test_protocols import TRACE, UNITS
@@ -21,14 +21,14 @@ def counter() -> FileTokenCounter:
     return FileTokenCounter(resolve_model("mini"))
 
 
-async def test_a_pool_judges_as_this_process_does(counter: FileTokenCounter) -> None:
+async def test_a_pool_checks_as_this_process_does(counter: FileTokenCounter) -> None:
     script = RulesTeacher().script(TRACE.question, TRACE.answer, UNITS)
     wrong = EditScript(units=0, edits=())
     with Grader() as grader, open_pool(counter) as pool:
-        alone = Judge(PruneSettings(), grader, counter)
-        shared = Judge(PruneSettings(), grader, counter, pool=pool)
-        here = await alone.verdict(TRACE, UNITS, script, TRACE.answer)
-        jobs = [shared.verdict(TRACE, UNITS, s, TRACE.answer) for s in [script] * 20 + [wrong]]
+        alone = Checker(PruneSettings(), grader, counter)
+        shared = Checker(PruneSettings(), grader, counter, pool=pool)
+        here = await alone.check(TRACE, UNITS, script, TRACE.answer)
+        jobs = [shared.check(TRACE, UNITS, s, TRACE.answer) for s in [script] * 20 + [wrong]]
         found = await asyncio.gather(*jobs, return_exceptions=True)
     assert found[:20] == [here] * 20
     assert isinstance(found[20], DrpError) and "covers 0 units" in str(found[20])
@@ -37,15 +37,15 @@ async def test_a_pool_judges_as_this_process_does(counter: FileTokenCounter) -> 
 async def test_a_killed_process_is_an_error_that_says_so(counter: FileTokenCounter) -> None:
     script = RulesTeacher().script(TRACE.question, TRACE.answer, UNITS)
     with Grader() as grader, open_pool(counter) as pool:
-        judge = Judge(PruneSettings(), grader, counter, pool=pool)
-        await judge.verdict(TRACE, UNITS, script, TRACE.answer)
+        checker = Checker(PruneSettings(), grader, counter, pool=pool)
+        await checker.check(TRACE, UNITS, script, TRACE.answer)
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         spawned = [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
         assert spawned
         for child in spawned:
             os.kill(child, signal.SIGKILL)
         with pytest.raises(DrpError, match="died"):
-            await judge.verdict(TRACE, UNITS, script, TRACE.answer)
+            await checker.check(TRACE, UNITS, script, TRACE.answer)
 
 
 async def test_what_was_about_to_be_sent_when_it_stops_is_cancelled(counter: FileTokenCounter) -> None:
@@ -55,7 +55,7 @@ async def test_what_was_about_to_be_sent_when_it_stops_is_cancelled(counter: Fil
     script = RulesTeacher().script(TRACE.question, TRACE.answer, UNITS)
     with Grader() as grader, open_pool(counter) as pool:
         waiting = asyncio.create_task(
-            Judge(PruneSettings(), grader, counter, pool=pool).verdict(TRACE, UNITS, script, TRACE.answer)
+            Checker(PruneSettings(), grader, counter, pool=pool).check(TRACE, UNITS, script, TRACE.answer)
         )
         await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):

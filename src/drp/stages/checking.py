@@ -1,4 +1,4 @@
-"""Judging proposals: apply the script, run the checks, count tokens; in other processes where many come at once."""
+"""Checking proposals: apply the script, run the checks, count tokens; in other processes where many come at once."""
 
 import asyncio
 import gc
@@ -33,8 +33,8 @@ GATHER_S, MOST_JOBS = 0.005, 8
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of one script."""
+class Checked:
+    """What one script makes of a trace: the text, its checks and its length."""
 
     thinking: str
     checks: tuple[Check, ...]
@@ -42,7 +42,7 @@ class Verdict:
     tokens_after: int
 
 
-def judge_script(
+def check_script(
     trace: Trace,
     units: Sequence[str],
     script: EditScript,
@@ -50,11 +50,11 @@ def judge_script(
     limits: CheckLimits,
     grade: Grade,
     count: TokenCounter,
-) -> Verdict:
+) -> Checked:
     """Apply a script and check and count the result."""
     thinking = apply_script(units, script)
     candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
-    return Verdict(
+    return Checked(
         thinking,
         run_checks(candidate, grade, limits),
         count(join_thinking(trace.thinking, trace.answer)),
@@ -66,29 +66,29 @@ Job = tuple[Trace, Sequence[str], EditScript, str, CheckLimits]
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What proposals are judged with."""
+class Checker:
+    """What proposals are checked with."""
 
     settings: PruneSettings
     grader: Grader
     count: TokenCounter
     scorer: Scorer | None = None
-    pool: "JudgePool | None" = field(default=None, repr=False)
+    pool: "CheckerPool | None" = field(default=None, repr=False)
 
-    async def verdict(self, trace: Trace, units: Sequence[str], script: EditScript, answer: str) -> Verdict:
-        """Judge one script, in a process of the pool if there is one.
+    async def check(self, trace: Trace, units: Sequence[str], script: EditScript, answer: str) -> Checked:
+        """Checker one script, in a process of the pool if there is one.
 
         Raises:
             EditScriptError: The script is for other units.
         """
         limits = self.settings.checks
         if self.pool is None:
-            return judge_script(trace, units, script, answer, limits, self.grader.is_correct, self.count)
-        return await self.pool.judge((trace, units, script, answer, limits))
+            return check_script(trace, units, script, answer, limits, self.grader.is_correct, self.count)
+        return await self.pool.check((trace, units, script, answer, limits))
 
 
-class JudgePool:
-    """Processes that judge, each with its own grader; jobs go to them a few at a time."""
+class CheckerPool:
+    """Processes that check, each with its own grader; jobs go to them a few at a time."""
 
     def __init__(self, count: TokenCounter) -> None:
         workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 2) - 1))
@@ -97,17 +97,17 @@ class JudgePool:
             self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (count,))
             for _ in range(workers):
                 self._executor.submit(_ready)  # started now, so that the first replies need not wait
-        self._jobs: list[tuple[Job, asyncio.Future[Verdict]]] = []
+        self._jobs: list[tuple[Job, asyncio.Future[Checked]]] = []
 
-    async def judge(self, job: Job) -> Verdict:
-        """Return the verdict on a job.
+    async def check(self, job: Job) -> Checked:
+        """Return what a job finds.
 
         Raises:
             EditScriptError: The script is for other units.
             DrpError: A process died.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Verdict] = loop.create_future()
+        future: asyncio.Future[Checked] = loop.create_future()
         if not self._jobs:
             loop.call_later(GATHER_S, self._send)
         self._jobs.append((job, future))
@@ -120,7 +120,7 @@ class JudgePool:
             part = jobs[start : start + MOST_JOBS]
             futures = [future for _, future in part]
             try:
-                sent = loop.run_in_executor(self._executor, _judge_here, [job for job, _ in part])
+                sent = loop.run_in_executor(self._executor, _check_here, [job for job, _ in part])
             except BrokenProcessPool:
                 _hand_out(futures, [DrpError(DIED)] * len(futures))
             else:
@@ -135,7 +135,7 @@ class JudgePool:
 
 
 def _hand_back(
-    futures: Sequence["asyncio.Future[Verdict]"], sent: "asyncio.Future[list[Verdict | DrpError]]"
+    futures: Sequence["asyncio.Future[Checked]"], sent: "asyncio.Future[list[Checked | DrpError]]"
 ) -> None:
     if sent.cancelled():
         for future in futures:
@@ -148,21 +148,21 @@ def _hand_back(
 
 
 def _hand_out(
-    futures: Sequence["asyncio.Future[Verdict]"], outcomes: Sequence[Verdict | BaseException]
+    futures: Sequence["asyncio.Future[Checked]"], outcomes: Sequence[Checked | BaseException]
 ) -> None:
     for future, outcome in zip(futures, outcomes, strict=True):
         if future.done():
             continue
-        if isinstance(outcome, Verdict):
+        if isinstance(outcome, Checked):
             future.set_result(outcome)
         else:
             future.set_exception(outcome)
 
 
 @contextmanager
-def open_pool(count: TokenCounter) -> Generator[JudgePool]:
+def open_pool(count: TokenCounter) -> Generator[CheckerPool]:
     """Provide a pool."""
-    pool = JudgePool(count)
+    pool = CheckerPool(count)
     try:
         yield pool
     finally:
@@ -212,12 +212,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _judge_here(jobs: Sequence[Job]) -> list[Verdict | DrpError]:
+def _check_here(jobs: Sequence[Job]) -> list[Checked | DrpError]:
     grader, count = _tools[0]
-    found: list[Verdict | DrpError] = []
+    found: list[Checked | DrpError] = []
     for trace, units, script, answer, limits in jobs:
         try:
-            found.append(judge_script(trace, units, script, answer, limits, grader.is_correct, count))
+            found.append(check_script(trace, units, script, answer, limits, grader.is_correct, count))
         except DrpError as error:
             found.append(error)
     return found

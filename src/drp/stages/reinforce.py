@@ -1,0 +1,78 @@
+"""Stage train without texts: the student is reinforced on problems alone."""
+
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from drp.engines.identity import resolve_model
+from drp.errors import MissingExtraError
+from drp.grading.grader import Grader
+from drp.recipe import Recipe
+from drp.records import Problem
+from drp.runs import layout
+from drp.runs.folder import StageFolder
+from drp.runs.journal import writing
+from drp.runs.stage import Progress
+from drp.stages.sampling import prompt_messages
+from drp.stages.train import TrainStep, forget_after
+from drp.training.settings import RlSettings
+
+
+class RlStep(TrainStep):
+    """One step of reinforcement as logged."""
+
+    reward: float = 0.0
+    tokens: float = 0.0
+    """Mean tokens of the step's completions."""
+
+
+def reinforce_student(
+    recipe: Recipe, settings: RlSettings, folder: StageFolder, problems: Sequence[Problem], progress: Progress
+) -> Path:
+    """Reinforce the student on problems alone and return the folder of the model."""
+    manifest = folder.manifest()
+    model_folder = folder.path / layout.MODEL
+    if manifest and manifest.complete and model_folder.exists():
+        progress.begin(layout.TRAIN, manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
+        progress.end(f"already trained on {manifest.counts.get('problems', 0)} problems")
+        return model_folder
+    try:
+        from drp.engines.encoding import render_prompt
+        from drp.engines.transformers_engine import load_tokenizer
+        from drp.training.practice import Task
+        from drp.training.rl import reinforce, resumed_step
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    started = time.monotonic()
+    path = resolve_model(recipe.student.model)
+    tokenizer = load_tokenizer(path)
+    tasks = [
+        Task(
+            render_prompt(
+                tokenizer,
+                [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)],
+                recipe.prompt.template_arguments,
+            ),
+            p.gold,
+        )
+        for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))
+    ]
+    done, steps = resumed_step(folder.path, settings), len(settings.limits) * settings.steps
+    forget_after(folder, done, RlStep)
+    with writing(folder.path), folder.journal() as journal, Grader() as grader:
+        progress.begin(layout.TRAIN, done, steps)
+
+        def listen(step: int, total: int, figures: dict[str, float]) -> None:
+            _ = total
+            journal.append(RlStep(id=f"step-{step}", step=step, **figures))
+            progress.advance(1)
+
+        sampled = reinforce(
+            path, tasks, settings, recipe.train, folder.path, grader.is_correct,
+            device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
+        )  # fmt: skip
+    counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}
+    folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
+    progress.end(f"{len(tasks)} problems, {counts['steps']} steps, {time.monotonic() - started:.0f} s")
+    return model_folder
