@@ -53,10 +53,8 @@ def upgraded_recipe(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
 def upgraded_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a manifest in today's spelling."""
     found: dict[str, Any] = deepcopy(dict(settings))
-    drawn = cast("Any", found.get("generate"))
-    if isinstance(drawn, dict) and "generate" in drawn:  # of a stage that builds on the traces
-        drawn = cast("Any", drawn["generate"])
-    list(_engine(drawn, whole=True))
+    drawn = cast("dict[str, object]", found.get("generate") or {})
+    list(_engine(drawn.get("generate", drawn), whole=True))  # a stage that builds on the traces has them one deeper
     list(_engine(found.get("evaluate"), whole=True))
     list(_teacher(found.get("prune"), whole=True))
     list(_rename(found.get("think_prune"), _RENAMED["rl"]))
