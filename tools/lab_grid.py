@@ -74,7 +74,13 @@ def grid(seeds: int, size: str) -> list[Row]:
     )
     rows += [Row(f"{name}-0", "drp", changes, table=table) for table, name, changes in others]
     moved = {"after": "drp-0", "takes": "student.model"}
-    gentle = ("rl.steps=40", "rl.length_weight=0.2", "rl.most_loss=0.1", "rl.validation=128", "rl.looks=3")
+    gentle = (
+        "rl.steps=40",
+        "rl.length_weight=0.2",
+        "rl.most_loss=0.1",
+        "rl.validation=128",
+        "rl.checkpoints=3",
+    )
     rows += [
         Row("drp_drp-0", "drp", table="settings", **moved),
         Row("drp_rl_gentle-0", "drp_rl", gentle, table="rl", **moved),

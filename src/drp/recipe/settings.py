@@ -13,7 +13,7 @@ from drp.records import Record, content_id
 from drp.runs.fingerprints import EXECUTION, UNLESS_SET, defining
 from drp.teachers.llm import LlmSettings
 from drp.teachers.rules import RulesSettings
-from drp.training.settings import RlSettings, TrainSettings
+from drp.training.settings import GrpoSettings, TrainSettings
 
 
 class StudentSettings(Record):
@@ -299,7 +299,7 @@ class Recipe(Record):
     generate: GenerateSettings = GenerateSettings()
     prune: PruneSettings = PruneSettings()
     train: TrainSettings = TrainSettings()
-    rl: RlSettings = RlSettings()
+    rl: GrpoSettings = GrpoSettings()
     """Settings of method think_prune."""
     valve: ValveSettings = ValveSettings()
     """Settings of method cot_valve."""

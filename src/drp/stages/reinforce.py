@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from drp.engines.identity import resolve_model
 from drp.errors import MissingExtraError
 from drp.grading.grader import Grader
 from drp.recipe import Recipe
@@ -15,6 +14,7 @@ from drp.runs.folder import StageFolder
 from drp.runs.journal import writing
 from drp.runs.stage import Progress
 from drp.stages.sampling import prompt_messages
+from drp.stages.student import to_train
 from drp.stages.train import TrainStep, forget_after
 
 
@@ -39,13 +39,13 @@ def reinforce_student(
     try:
         from drp.engines.encoding import render_prompt
         from drp.engines.transformers_engine import load_tokenizer
-        from drp.training.practice import Task
-        from drp.training.rl import reinforce, resumed_step
+        from drp.training.grpo import Reinforcement, resumed_step
+        from drp.training.rollouts import Task
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
     started = time.monotonic()
-    path = resolve_model(recipe.student.model)
-    tokenizer = load_tokenizer(path)
+    student = to_train(recipe.student)
+    tokenizer = load_tokenizer(student.path)
     tasks = [
         Task(
             render_prompt(
@@ -62,15 +62,12 @@ def reinforce_student(
     with writing(folder.path), folder.journal() as journal, Grader() as grader:
         progress.begin(layout.TRAIN, done, steps)
 
-        def listen(step: int, total: int, figures: dict[str, float]) -> None:
-            _ = total
+        def listen(step: int, _: int, figures: dict[str, float]) -> None:
             journal.append(RlStep(id=f"step-{step}", step=step, **figures))
             progress.advance(1)
 
-        sampled = reinforce(
-            path, tasks, recipe.rl, recipe.train, folder.path, grader.is_correct,
-            device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
-        )  # fmt: skip
+        reinforcement = Reinforcement(student, recipe.rl, recipe.train, grader.is_correct, listen)
+        sampled = reinforcement.run(tasks, folder.path)
     counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
     progress.end(f"{len(tasks)} problems, {counts['steps']} steps, {time.monotonic() - started:.0f} s")

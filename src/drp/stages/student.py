@@ -8,6 +8,7 @@ from drp.engines.identity import resolve_model
 from drp.errors import MissingExtraError
 from drp.recipe import PromptSettings, StudentEndpointSettings, StudentSettings
 from drp.stages.teacher import Say, open_endpoint
+from drp.training.settings import StudentModel
 
 
 def in_process() -> ModuleType:
@@ -43,3 +44,8 @@ def served_engine(
             "thinking that never closed; set endpoint.prefilled=false if the student opens its thinking itself"
         )
     return open_endpoint(name, endpoint, say, thinks=True, prefilled=prefilled is not False)
+
+
+def to_train(student: StudentSettings) -> StudentModel:
+    """Return the student as trainings take it."""
+    return StudentModel(resolve_model(student.model), student.device, student.dtype)
