@@ -50,7 +50,7 @@ GENERATES = (
 )  # fmt: skip
 HEAVY = (
     "trl", "peft", "datasets", "accelerate", "plotly", "pyarrow.parquet", "drp.reporting.write", "drp.engines.batch_engine",
-    "drp.training.sft", "drp.training.saving", "drp.training.practice", "drp.training.rl",
+    "drp.training.sft", "drp.training.saving", "drp.training.rollouts", "drp.training.checkpoints", "drp.training.grpo",
 )  # fmt: skip
 """What commands import when they run; imported once, before the first fork."""
 

@@ -79,7 +79,7 @@ def grid(seeds: int, size: str) -> list[Row]:
         "method.length_weight=0.2",
         "method.most_loss=0.1",
         "method.validation=128",
-        "method.looks=3",
+        "method.checkpoints=3",
     )
     rows += [
         Row("drp_drp-0", "drp", table="settings", **moved),

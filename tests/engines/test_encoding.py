@@ -14,7 +14,7 @@ from drp.engines.base import Message, Request, Sampling
 from drp.engines.encoding import MARK, encode, prefills_thinking, render_prompt, shield
 from drp.engines.transformers_engine import TransformersEngine
 from drp.records import Completion
-from drp.training.examples import build_example, look, render_response
+from drp.training.examples import build_example, render_response, show_example
 
 QUESTION = "Ana has 12 shells. Ben has 3 more shells than Ana. How many shells does Ben have?"
 SPELT = (
@@ -103,29 +103,27 @@ def test_what_the_student_itself_writes_gives_the_same_ids_as_ever(student_path:
 
 def test_reinforcement_ends_a_completion_where_the_engine_does(student_path: str, tmp_path: Path) -> None:
     """It stopped on the tokenizer's end token alone, so a model with a list of them ran on to the limit and scored 0."""
-    import torch
-
-    from drp.training.practice import Practice
-    from drp.training.settings import RlSettings
+    from drp.training.rollouts import Drawn, Rollouts, Scoring
+    from drp.training.settings import GrpoSettings
 
     student = tmp_path / "student"
     shutil.copytree(student_path, student)
     config = json.loads((student / "generation_config.json").read_text())
     engine = TransformersEngine(str(student), device="cpu", batch_size=2)
     prompt = encode(engine.tokenizer, render_prompt(engine.tokenizer, ask()))
-    settings = RlSettings(limits=(200,), prompts=1, generations=2)
-    practice = Practice(engine.tokenizer, settings, lambda *_: True, 0, torch.device("cpu"))
-    whole = practice.complete(engine.model, [prompt], 0.01)[0]
-    assert practice.stops == engine.stop_ids == [config["eos_token_id"]]
+    settings = GrpoSettings(limits=(200,), prompts=1, generations=2)
+    rollouts = Rollouts(engine.model, engine.tokenizer, settings, 200, 0, Drawn())
+    whole = rollouts.complete([prompt], 0.01)[0]
+    assert rollouts.stops == engine.stop_ids == [config["eos_token_id"]]
     another = whole[len(whole) // 2]
     (student / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": [2, another]}))
     engine = TransformersEngine(str(student), device="cpu", batch_size=2)
-    practice = Practice(engine.tokenizer, settings, lambda *_: True, 0, torch.device("cpu"))
-    short = practice.complete(engine.model, [prompt], 0.01)[0]
-    assert practice.stops == engine.stop_ids == sorted([2, another])
+    rollouts = Rollouts(engine.model, engine.tokenizer, settings, 200, 0, Drawn())
+    short = rollouts.complete([prompt], 0.01)[0]
+    assert rollouts.stops == engine.stop_ids == sorted([2, another])
     assert short == whole[: whole.index(another) + 1]
-    practice.opened = False
-    assert practice.right_at(short, "15")
+    scoring = Scoring(engine.tokenizer, rollouts.stops, False, lambda *_: True, 200)
+    assert scoring.solves(short, "15")
 
 
 def test_a_template_says_whether_it_opens_the_thinking(student_path: str, tmp_path: Path) -> None:
@@ -170,7 +168,7 @@ def test_template_arguments_reach_the_template_wherever_it_is_rendered(
 
 def test_an_example_can_be_looked_at_token_by_token(tokenizer: Any) -> None:
     example = build_example(tokenizer, "trace-1", ask("Ana has 2 cards."), "2 cards.", "\\boxed{2}")
-    said = look(tokenizer, example)
+    said = show_example(tokenizer, example)
     assert f"trace-1: {len(example.input_ids)} tokens" in said and "stop token '<|im_end|>'" in said
     rows = said.partition("text =====\n")[2].splitlines()
     assert len(rows) == len(example.input_ids)

@@ -88,39 +88,43 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(
 ) -> None:
     from drp.engines.transformers_engine import load_tokenizer
     from drp.grading.grader import Grader
-    from drp.training.practice import Task
-    from drp.training.rl import reinforce
-    from drp.training.settings import RlSettings, TrainSettings
+    from drp.training.grpo import Reinforcement
+    from drp.training.rollouts import Task
+    from drp.training.settings import GrpoSettings, StudentModel, TrainSettings
 
     tokenizer = load_tokenizer(student_path)
     tasks = [
         Task(render_prompt(tokenizer, [{"role": "user", "content": p.question}]), p.gold)
         for p in load("mini-gsm", "train", 12)
     ]
-    settings = RlSettings(
+    settings = GrpoSettings(
         limits=(120,),
         steps=2,
         prompts=2,
         generations=4,
         learning_rate=1e-3,
         validation=4,
-        looks=1,
+        checkpoints=1,
         device_batch=8,
         lora=lora,
     )
     rewards: list[dict[str, float]] = []
     with Grader() as grader:
+        reinforcement = Reinforcement(
+            StudentModel(student_path, "cpu"),
+            settings,
+            TrainSettings(),
+            grader.is_correct,
+            lambda step, total, figures: rewards.append(figures),
+        )
         with pytest.raises(TrainingError, match="too few"):
-            reinforce(student_path, tasks[:5], settings, TrainSettings(), tmp_path / "few", grader.is_correct)
-        sampled = reinforce(
-            student_path, tasks, settings, TrainSettings(), tmp_path, grader.is_correct, device="cpu",
-            listen=lambda step, total, figures: rewards.append(figures),
-        )  # fmt: skip
+            reinforcement.run(tasks[:5], tmp_path / "few")
+        sampled = reinforcement.run(tasks, tmp_path)
     assert sampled > 0 and len(rewards) == 2 and all(0 <= r["reward"] <= 1 for r in rewards)
     before, after = (
         AutoModelForCausalLM.from_pretrained(p, dtype="auto") for p in (student_path, tmp_path / "model")
     )
-    assert after.dtype == before.dtype  # and the weights have moved, unless the first look was the best
+    assert after.dtype == before.dtype  # and the weights have moved, unless the first checkpoint was the best
     assert all(bool(torch.isfinite(w).all()) for w in after.parameters())
 
 
@@ -152,14 +156,14 @@ def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     """SIGKILL in the middle of a round: the steps and their rewards are those of a run left alone."""
     command = [
         sys.executable, "-c", "from drp.cli.app import main; main()", "train", str(ROOT / "recipes/mini/think_prune.yaml"),
-        "method.limits=[120]", "method.steps=6", "method.prompts=2", "method.generations=4", "method.validation=2", "method.looks=3",
+        "method.limits=[120]", "method.steps=6", "method.prompts=2", "method.generations=4", "method.validation=2", "method.checkpoints=3",
         "method.learning_rate=1e-3", "problems=[{benchmark: mini-gsm, split: train, count: 12}]", "--out",
     ]  # fmt: skip
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     subprocess.run([*command, str(alone)], check=True, capture_output=True, timeout=280)
     process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     waited = time.monotonic()
-    while not list(killed.glob("train/round-0/checkpoints/checkpoint-2/practice.json")):
+    while not list(killed.glob("train/round-0/checkpoints/checkpoint-2/round.json")):
         assert process.poll() is None and time.monotonic() - waited < 200
         time.sleep(0.01)
     process.kill()

@@ -10,6 +10,7 @@ from drp.recipe import load_recipe
 from drp.records import Target
 from drp.runs.folder import RunFolder
 from drp.stages.learnability import Learnability
+from drp.stages.merge import Merged
 from drp.stages.train import TrainStep, train_student
 from drp.training import learnability
 
@@ -76,3 +77,9 @@ def test_learnability_that_fails_costs_no_training(tmp_path: Path, monkeypatch: 
         assert heard.notes[-1] == "already trained on 4 examples" and folder.failures() == []
         assert (model / "model.safetensors").stat() == weights and folder.records(TrainStep) == steps
         assert json.loads(folder.manifest_path.read_text())["counts"]["steps"] == len(steps)
+
+
+def test_the_scale_of_a_model_that_an_earlier_version_merged_is_known() -> None:
+    """The setting has another name since; a file that could not be read would merge every old run's model again."""
+    merged = Path(__file__).parents[1] / "runs/golden_run/train/merged.json"
+    assert Merged.model_validate_json(merged.read_bytes()).strength == 1.0

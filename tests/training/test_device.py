@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from trl import DPOConfig, GRPOConfig, SFTConfig
 
-from drp.training.device import on_one_device
+from drp.training.device import forward_batch, on_one_device
 
 KINDS = [SFTConfig, DPOConfig, GRPOConfig]
 
@@ -47,3 +47,9 @@ def test_on_a_cpu_nothing_is_changed(tmp_path: Path) -> None:
     args = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
     before = (args.n_gpu, args.device)
     assert on_one_device(args, torch.device("cpu")) is args and (args.n_gpu, args.device) == before
+
+
+@pytest.mark.parametrize(("batch", "most", "size"), [(8, 8, 8), (8, 3, 2), (12, 5, 4), (7, 4, 1), (4, 16, 4)])
+def test_a_batch_is_split_into_equal_parts_that_fit(batch: int, most: int, size: int) -> None:
+    """Accumulation over parts of other sizes would make the batch another than the recipe's."""
+    assert forward_batch(batch, most) == size

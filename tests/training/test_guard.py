@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from drp.errors import TrainingError
 from drp.training.examples import Example, build_example
 from drp.training.saving import interpolate, merge
-from drp.training.settings import TrainSettings
+from drp.training.settings import StudentModel, TrainSettings
 from drp.training.sft import fine_tune, last_checkpoint
 
 
@@ -47,7 +47,11 @@ def test_a_rate_beyond_all_bounds_fails_at_its_step_and_leaves_nothing(
     wild = settings(learning_rate=1e38, objective=objective)
     with pytest.raises(TrainingError, match=r"training step [23]: .* train.learning_rate \(now 1e\+38\)"):
         fine_tune(
-            student_path, examples, wild, tmp_path, device="cpu", listen=lambda *a: listened.append(a[2])
+            StudentModel(student_path, "cpu"),
+            examples,
+            wild,
+            tmp_path,
+            listen=lambda *a: listened.append(a[2]),
         )
     assert 1 <= len(listened) <= 2
     # The checkpoint of the step before has weights near 1e38: the same command must not go on with it.
@@ -60,7 +64,7 @@ def test_a_last_step_that_ruins_the_weights_is_not_saved(
     """Its loss and gradient are those of sound weights, so only the weights themselves tell."""
     one = settings(learning_rate=1e38, epochs=0.5, warmup=0.0, schedule="constant", save_steps=9)
     with pytest.raises(TrainingError, match=r"a weight|is not saved"):
-        fine_tune(student_path, examples, one, tmp_path, device="cpu")
+        fine_tune(StudentModel(student_path, "cpu"), examples, one, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,14 +79,16 @@ def test_a_ruined_checkpoint_of_an_interrupted_training_is_not_gone_on_with(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(student_path, examples, wanted, tmp_path / "out", device="cpu", listen=until_the_third)
+        fine_tune(
+            StudentModel(student_path, "cpu"), examples, wanted, tmp_path / "out", listen=until_the_third
+        )
     checkpoint, step = last_checkpoint(tmp_path / "out")
     assert checkpoint and step >= 2
     adapter = checkpoint / "adapter_model.safetensors"
     save_file({name: value * float("nan") for name, value in load_file(adapter).items()}, adapter)
     with pytest.raises(TrainingError, match=f"training step {step + 1}: "):
-        fine_tune(student_path, examples, wanted, tmp_path / "out", device="cpu")
-    fine_tune(student_path, examples, wanted, tmp_path / "out", device="cpu")
+        fine_tune(StudentModel(student_path, "cpu"), examples, wanted, tmp_path / "out")
+    fine_tune(StudentModel(student_path, "cpu"), examples, wanted, tmp_path / "out")
     trained = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model", dtype="auto")
     assert all(bool(torch.isfinite(w).all()) for w in trained.parameters())
 
@@ -91,7 +97,7 @@ def test_no_way_of_saving_takes_weights_that_are_no_numbers(
     examples: list[Example], student_path: str, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(student_path)
-    fine_tune(student_path, examples, settings(learning_rate=1e-3, epochs=1), tmp_path, device="cpu")
+    fine_tune(StudentModel(student_path, "cpu"), examples, settings(learning_rate=1e-3, epochs=1), tmp_path)
     merge(student_path, tmp_path / "adapter", 1.0, tokenizer, tmp_path / "sound")
     with pytest.raises(TrainingError, match="is not saved"):  # finite in the adapter, not in the sum
         merge(student_path, tmp_path / "adapter", 1e38, tokenizer, tmp_path / "beyond")

@@ -13,9 +13,9 @@ from drp.cli.app import app
 from drp.errors import RecipeError, TrainingError
 from drp.recipe import load_recipe
 from drp.training.examples import Example, build_example, within_limit
+from drp.training.guard import LeaveOut
 from drp.training.learnability import mean_nll
-from drp.training.practice import Watch
-from drp.training.settings import RlSettings, TrainSettings
+from drp.training.settings import StudentModel, TrainSettings
 from drp.training.sft import fine_tune
 
 NAMES = ("Ana", "Ben", "Sam", "Kim")
@@ -66,11 +66,10 @@ def test_preference_widens_the_margin_over_the_own_traces(student_path: str, tmp
     )
     losses: list[float] = []
     fine_tune(
-        student_path,
+        StudentModel(student_path, "cpu"),
         preferred,
         settings,
         tmp_path,
-        device="cpu",
         listen=lambda *a: losses.append(a[2]["loss"]),
     )
     assert len(losses) == 4 and losses[-1] < losses[0]
@@ -98,20 +97,20 @@ def test_preference_needs_targets_that_are_not_the_own_traces() -> None:
 def test_a_step_whose_gradient_is_no_number_is_left_out() -> None:
     layer = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-    watch = Watch(None, [], RlSettings(), lambda *_: None)  # type: ignore[arg-type]
+    guard = LeaveOut()
     kept = layer.weight.detach().clone()
 
     def step(scale: float) -> None:
         layer(torch.full((1, 2), scale)).sum().backward()
-        watch.on_pre_optimizer_step(model=layer, optimizer=optimizer)
+        guard.on_pre_optimizer_step(model=layer, optimizer=optimizer)
         optimizer.step()
         optimizer.zero_grad()
 
     for _ in range(4):
         step(float("nan"))
-    assert torch.equal(layer.weight, kept) and watch.left_out == 4
+    assert torch.equal(layer.weight, kept) and guard.in_a_row == 4
     step(1.0)
-    assert not torch.equal(layer.weight, kept) and watch.left_out == 0
+    assert not torch.equal(layer.weight, kept) and guard.in_a_row == 0
     for _ in range(4):
         step(float("inf") - float("inf"))
     with pytest.raises(TrainingError, match="five steps in a row"):
@@ -126,7 +125,7 @@ def test_an_adapter_is_merged_at_another_scale_from_the_command_line(
     plain = [Example(e.id, e.input_ids, e.prompt_length) for e in preferred]
     run = tmp_path / "run"
     settings = TrainSettings(learning_rate=1e-3, epochs=2, effective_batch=4, max_length=512)
-    fine_tune(student_path, plain, settings, run / "train", device="cpu")
+    fine_tune(StudentModel(student_path, "cpu"), plain, settings, run / "train")
 
     def call(*words: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["merge", str(run), *words])

@@ -10,7 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from drp.engines.encoding import encode, render_prompt
-from drp.training.rl import Reinforcer
+from drp.training.checkpoints import CheckpointEvaluation, Evaluated, RoundState
+from drp.training.grpo import Reinforcer
+from drp.training.rollouts import Drawn, Rollouts, Scoring, Task
+from drp.training.settings import GrpoSettings
 
 
 def unmasked(
@@ -91,3 +94,50 @@ def test_padding_leaves_loss_and_gradient_as_they_are_without_it(
     if older:  # what it is there for
         lost, spoilt = loss_and_gradient(trainer(GRPOTrainer), rows, prompt, items)
         assert not torch.isfinite(torch.tensor(lost)) and not bool(torch.isfinite(spoilt).any())
+
+
+class Scripted(Rollouts):
+    """Rollouts whose completions are given: one list of token ids a call, the same for each problem."""
+
+    def __init__(self, tokenizer: Any, calls: list[list[int]], drawn: Drawn) -> None:
+        self.tokenizer, self.calls, self.drawn = tokenizer, calls, drawn
+
+    def complete(self, prompts: Any, temperature: float) -> list[list[int]]:
+        """Return the next list for every prompt."""
+        ids = self.calls.pop(0)
+        self.drawn = Drawn(self.drawn.calls + 1, self.drawn.sampled + len(ids) * len(prompts))
+        return [ids] * len(prompts)
+
+
+def test_a_round_keeps_its_shortest_accurate_checkpoint_and_goes_on_from_where_it_was(
+    student_path: str, tmp_path: Path
+) -> None:
+    """What a round knows came from attributes set on its parts from outside, in an order nothing enforced."""
+    tokenizer = AutoTokenizer.from_pretrained(student_path)
+    stop = int(tokenizer.eos_token_id)
+    right = [*encode(tokenizer, "1 + 1 = 2.\n</think>\n\nIt is 2."), stop]
+    scoring = Scoring(tokenizer, [stop], True, lambda answer, gold: gold in answer, 99)
+    tasks, settings = [Task("1 + 1?", "2")] * 2, GrpoSettings(most_loss=0.0)
+    model = torch.nn.Linear(1, 1)
+
+    def at(step: int, evaluation: CheckpointEvaluation) -> Evaluated | None:
+        torch.nn.init.constant_(model.weight, step)
+        evaluation.consider(model, step)
+        return evaluation.best
+
+    # Step 1 is as accurate and shorter, step 2 shorter still and wrong.
+    calls = [[stop, *right], right, [stop]]
+    evaluation = CheckpointEvaluation(Scripted(tokenizer, calls, Drawn()), scoring, tasks, settings)
+    steps = [at(step, evaluation) for step in range(3)]
+    assert [found.step for found in steps if found] == [0, 1, 1] and evaluation.weights["weight"] == 1
+    assert evaluation.first and evaluation.best and evaluation.best.accuracy == 1
+    RoundState(evaluation.rollouts.drawn, evaluation.first, evaluation.best, evaluation.weights).write(
+        tmp_path
+    )
+
+    state = RoundState.read(tmp_path, torch.device("cpu"))
+    assert state.drawn == Drawn(3, 2 * (2 * len(right) + 2))
+    later = CheckpointEvaluation(Scripted(tokenizer, [right], state.drawn), scoring, tasks, settings, state)
+    later.on_train_begin(model=model)  # draws nothing: an earlier process has
+    assert (later.first, later.best) == (evaluation.first, evaluation.best)
+    assert at(3, later) == Evaluated(3, 1.0, len(right)) and later.rollouts.drawn.calls == 4

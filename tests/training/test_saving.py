@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from drp.training.examples import build_example
 from drp.training.saving import merge
-from drp.training.settings import TrainSettings
+from drp.training.settings import StudentModel, TrainSettings
 from drp.training.sft import fine_tune
 
 
@@ -20,7 +20,9 @@ def trained(student_path: str, tmp_path_factory: pytest.TempPathFactory) -> Path
     tokenizer = AutoTokenizer.from_pretrained(student_path)
     example = build_example(tokenizer, "a", [{"role": "user", "content": "12 + 3?"}], "12 + 3 = 15.", "15")
     out = tmp_path_factory.mktemp("trained")
-    fine_tune(str(student), [example], TrainSettings(rank=4, epochs=1, effective_batch=1), out, device="cpu")
+    fine_tune(
+        StudentModel(str(student), "cpu"), [example], TrainSettings(rank=4, epochs=1, effective_batch=1), out
+    )
     return out
 
 

@@ -11,7 +11,7 @@ from drp.engines.encoding import render_prompt
 from drp.errors import TrainingError
 from drp.training.examples import Example, build_example, render_response, within_limit
 from drp.training.learnability import mean_nll
-from drp.training.settings import TrainSettings
+from drp.training.settings import StudentModel, TrainSettings
 from drp.training.sft import fine_tune
 
 ASK = [
@@ -91,7 +91,11 @@ def test_fine_tuning_learns_and_saves_adapter_and_merged_model(
         rank=8, alpha=16, learning_rate=2e-3, epochs=4, effective_batch=4, device_batch=4
     )
     fine_tune(
-        student_path, examples, settings, tmp_path, device="cpu", listen=lambda s, n, f: steps.append(f)
+        StudentModel(student_path, "cpu"),
+        examples,
+        settings,
+        tmp_path,
+        listen=lambda s, n, f: steps.append(f),
     )
     assert len(steps) == 8 and all(math.isfinite(f["loss"]) for f in steps)
     assert steps[-1]["loss"] < 0.7 * steps[0]["loss"]
@@ -105,7 +109,7 @@ def test_fine_tuning_learns_and_saves_adapter_and_merged_model(
 
 def test_nothing_to_train_on_is_an_error(student_path: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training example"):
-        fine_tune(student_path, [], TrainSettings(), tmp_path)
+        fine_tune(StudentModel(student_path, "cpu"), [], TrainSettings(), tmp_path)
 
 
 def test_a_training_of_one_step_learns_something(student_path: str, tmp_path: Path) -> None:
@@ -119,11 +123,10 @@ def test_a_training_of_one_step_learns_something(student_path: str, tmp_path: Pa
         rates.append(figures["learning_rate"])
 
     fine_tune(
-        student_path,
+        StudentModel(student_path, "cpu"),
         [example],
         TrainSettings(epochs=1, schedule="constant"),
         tmp_path,
-        device="cpu",
         listen=listen,
     )
     assert rates == [TrainSettings().learning_rate]

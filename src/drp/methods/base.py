@@ -10,7 +10,7 @@ from drp.kinds import Kind
 from drp.records import Problem, PrunedTrace, Target, Trace
 from drp.runs import layout
 from drp.teachers.registry import TeacherSettings
-from drp.training.settings import RlSettings
+from drp.training.settings import GrpoSettings
 
 PromptOf = Callable[[Problem], PromptSettings]
 
@@ -118,7 +118,7 @@ class MethodSettings(Kind):
         return lambda _: context.prompt
 
     @property
-    def reinforcement(self) -> RlSettings | None:
+    def reinforcement(self) -> GrpoSettings | None:
         """The settings of reinforcement, for a method that trains on problems."""
         return None
 

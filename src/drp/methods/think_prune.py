@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 from drp.methods.base import MethodSettings
 from drp.runs.fingerprints import defining
 from drp.runs.layout import TRAIN
-from drp.training.settings import RlSettings
+from drp.training.settings import GrpoSettings
 
 
-class ThinkPruneSettings(RlSettings, MethodSettings):
+class ThinkPruneSettings(GrpoSettings, MethodSettings):
     """Reinforces the student on problems with a limit on length. The defaults are ThinkPrune's."""
 
     kind: Literal["think_prune"] = "think_prune"
@@ -22,7 +22,7 @@ class ThinkPruneSettings(RlSettings, MethodSettings):
     summary: ClassVar[str] = "reinforce on problems with a limit on length"
 
     @property
-    def reinforcement(self) -> RlSettings:
+    def reinforcement(self) -> GrpoSettings:
         """These settings."""
         return self
 

@@ -34,7 +34,7 @@ _FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Which settings went to which kind; others of the old sections concerned a kind that the recipe does not use."""
 _SECTIONS = {"cot_valve": "valve", "tale": "tale", "tale_ep": "tale", "think_prune": "rl"}
-_RENAMED: dict[str, dict[str, str]] = {"train": {"strength": "adapter_scale"}, "rl": {}}
+_RENAMED = {"train": {"strength": "adapter_scale"}, "rl": {"looks": "checkpoints"}}
 
 
 def upgraded_recipe(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -54,7 +54,9 @@ def upgraded_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a manifest in today's spelling."""
     found: dict[str, Any] = deepcopy(dict(settings))
     drawn = cast("dict[str, object]", found.get("generate") or {})
-    list(_engine(drawn.get("generate", drawn), whole=True))  # a stage that builds on the traces has them one deeper
+    list(
+        _engine(drawn.get("generate", drawn), whole=True)
+    )  # a stage that builds on the traces has them one deeper
     list(_engine(found.get("evaluate"), whole=True))
     list(_teacher(found.get("prune"), whole=True))
     list(_rename(found.get("think_prune"), _RENAMED["rl"]))

@@ -5,14 +5,13 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from drp.engines.identity import resolve_model
 from drp.errors import DrpError
 from drp.recipe import Recipe
 from drp.records import Failure, Record, Target
 from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
-from drp.stages.training_set import examples_of
+from drp.stages.training_set import examples_of, to_train
 
 if TYPE_CHECKING:
     from drp.training.examples import Example
@@ -61,11 +60,11 @@ def _measure_learnability(recipe: Recipe, folder: StageFolder, chosen: Sequence[
     from drp.training.learnability import mean_nll
 
     gc.collect()  # what trained the student lies in cycles and would hold its memory
-    path = resolve_model(recipe.student.model)
-    tokenizer = load_tokenizer(path)
+    student = to_train(recipe.student)
+    tokenizer = load_tokenizer(student.path)
     few = random.Random(0).sample(list(chosen), min(SAMPLE, len(chosen)))
     own, pruned = examples_of(recipe, tokenizer, few, original=True), examples_of(recipe, tokenizer, few)
-    model = load_model(path, recipe.student.device, recipe.student.dtype)
+    model = load_model(student.path, student.device, student.dtype)
 
     def tokens(examples: "list[Example]") -> float:
         return sum(len(e.input_ids) - e.prompt_length for e in examples) / len(examples)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from drp.engines.identity import resolve_model
 from drp.errors import MissingExtraError
 from drp.grading.grader import Grader
 from drp.recipe import Recipe
@@ -16,7 +15,8 @@ from drp.runs.journal import writing
 from drp.runs.stage import Progress
 from drp.stages.sampling import prompt_messages
 from drp.stages.train import TrainStep, forget_after
-from drp.training.settings import RlSettings
+from drp.stages.training_set import to_train
+from drp.training.settings import GrpoSettings
 
 
 class RlStep(TrainStep):
@@ -28,7 +28,11 @@ class RlStep(TrainStep):
 
 
 def reinforce_student(
-    recipe: Recipe, settings: RlSettings, folder: StageFolder, problems: Sequence[Problem], progress: Progress
+    recipe: Recipe,
+    settings: GrpoSettings,
+    folder: StageFolder,
+    problems: Sequence[Problem],
+    progress: Progress,
 ) -> Path:
     """Reinforce the student on problems alone and return the folder of the model."""
     manifest = folder.manifest()
@@ -40,13 +44,13 @@ def reinforce_student(
     try:
         from drp.engines.encoding import render_prompt
         from drp.engines.transformers_engine import load_tokenizer
-        from drp.training.practice import Task
-        from drp.training.rl import reinforce, resumed_step
+        from drp.training.grpo import Reinforcement, resumed_step
+        from drp.training.rollouts import Task
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
     started = time.monotonic()
-    path = resolve_model(recipe.student.model)
-    tokenizer = load_tokenizer(path)
+    student = to_train(recipe.student)
+    tokenizer = load_tokenizer(student.path)
     tasks = [
         Task(
             render_prompt(
@@ -63,15 +67,12 @@ def reinforce_student(
     with writing(folder.path), folder.journal() as journal, Grader() as grader:
         progress.begin(layout.TRAIN, done, steps)
 
-        def listen(step: int, total: int, figures: dict[str, float]) -> None:
-            _ = total
+        def listen(step: int, _: int, figures: dict[str, float]) -> None:
             journal.append(RlStep(id=f"step-{step}", step=step, **figures))
             progress.advance(1)
 
-        sampled = reinforce(
-            path, tasks, settings, recipe.train, folder.path, grader.is_correct,
-            device=recipe.student.device, dtype=recipe.student.dtype, listen=listen,
-        )  # fmt: skip
+        reinforcement = Reinforcement(student, settings, recipe.train, grader.is_correct, listen)
+        sampled = reinforcement.run(tasks, folder.path)
     counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)
     progress.end(f"{len(tasks)} problems, {counts['steps']} steps, {time.monotonic() - started:.0f} s")

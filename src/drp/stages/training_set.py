@@ -5,15 +5,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from drp.engines.identity import resolve_model
+from drp.engines.settings import StudentSettings
 from drp.errors import TrainingError
 from drp.recipe import Recipe
 from drp.records import Failure, Target, content_id
 from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.stages.sampling import prompt_messages
+from drp.training.settings import StudentModel
 
 if TYPE_CHECKING:
     from drp.training.examples import Example
+
+
+def to_train(student: StudentSettings) -> StudentModel:
+    """Return the student as trainings take it."""
+    return StudentModel(resolve_model(student.model), student.device, student.dtype)
 
 
 def choose(targets: Sequence[Target], most: int, seed: int) -> list[Target]:

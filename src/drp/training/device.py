@@ -11,6 +11,11 @@ from transformers import TrainingArguments
 A = TypeVar("A", bound=TrainingArguments)
 
 
+def forward_batch(batch: int, most: int) -> int:
+    """Return the largest part of a batch, of ``most`` examples or fewer, that divides it without a rest."""
+    return next(size for size in range(min(most, batch), 0, -1) if batch % size == 0)
+
+
 def on_one_device(args: A, device: torch.device) -> A:
     """Return the trainer's settings, bound to ``device``.
 

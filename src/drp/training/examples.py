@@ -69,7 +69,7 @@ def build_example(
     return Example(id_, [*prompt_ids, *encode(tokenizer, response), stop], len(prompt_ids))
 
 
-def look(tokenizer: Any, example: Example) -> str:
+def show_example(tokenizer: Any, example: Example) -> str:
     """Return one example as a person can check it: what carries loss, as text and token by token.
 
     Every later error of a template, a doubled tag or a missing stop token shows here first.

@@ -1,4 +1,4 @@
-"""Figures that are no numbers end a training, and weights that are none are never saved."""
+"""Figures that are no numbers end a training or cost it a step, and weights that are none are never saved."""
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -65,3 +65,26 @@ class Guard(TrainerCallback):
         for name, what in (("loss", "the loss"), ("grad_norm", "the norm of the gradient")):
             if name in logs and not math.isfinite(float(logs[name])):
                 self._stop(int(positional[1].global_step), what)
+
+
+class LeaveOut(TrainerCallback):
+    """Leaves a step out whose gradient is no number, rather than lose the model to it."""
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+
+    def on_pre_optimizer_step(self, *_: Any, **fields: Any) -> None:
+        """Look at the gradient.
+
+        Raises:
+            TrainingError: It is the fifth step in a row that is left out.
+        """
+        if all_finite(p.grad for p in fields["model"].parameters() if p.grad is not None):
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        fields["optimizer"].zero_grad()
+        if self.in_a_row == 5:
+            raise TrainingError(
+                "five steps in a row had gradients that are no numbers; lower rl.learning_rate"
+            )

@@ -1,11 +1,24 @@
-"""Settings of fine-tuning; light, so that recipes load without torch."""
+"""Settings of training; light, so that recipes load without torch."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from drp.records import Record
 from drp.runs.fingerprints import EXECUTION
+
+
+@dataclass(frozen=True)
+class StudentModel:
+    """The model to train."""
+
+    path: str
+    """Checkpoint folder or hub id."""
+    device: str = "auto"
+    """Where to train it."""
+    dtype: str = "auto"
+    """Number format of its weights; ``auto`` is what each kind of training takes."""
 
 
 class TrainSettings(Record):
@@ -53,7 +66,7 @@ class TrainSettings(Record):
     """A crash loses at most this many steps."""
 
 
-class RlSettings(Record):
+class GrpoSettings(Record):
     """GRPO with a limit on length, the training of method ``think_prune``. The defaults are ThinkPrune's."""
 
     limits: tuple[int, ...] = Field(default=(4000, 3000, 2000), min_length=1)
@@ -78,7 +91,7 @@ class RlSettings(Record):
     """Training problems set aside; on them each round's checkpoints are compared."""
     most_loss: float = Field(default=0.1, ge=0, lt=1)
     """A round goes on from its shortest checkpoint that lost at most this share of the round's first accuracy."""
-    looks: int = Field(default=4, ge=1)
-    """Checkpoints a round."""
+    checkpoints: int = Field(default=4, ge=1)
+    """Checkpoints a round, each of which is evaluated."""
     device_batch: int = Field(default=16, ge=1, json_schema_extra=EXECUTION)
     """Completions per forward pass."""

@@ -16,14 +16,14 @@ from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from drp.engines.transformers_engine import load_tokenizer, pick_device
+from drp.engines.transformers_engine import load_tokenizer, pick_device, pick_dtype
 from drp.errors import TrainingError
 from drp.runs import layout
-from drp.training.device import on_one_device
+from drp.training.device import forward_batch, on_one_device
 from drp.training.examples import Example
 from drp.training.guard import Guard
 from drp.training.saving import save_student
-from drp.training.settings import TrainSettings
+from drp.training.settings import StudentModel, TrainSettings
 
 HOW = {
     "sft": "fine-tuned on traces by their likelihood",
@@ -32,6 +32,10 @@ HOW = {
 """Each objective in words, for the card of an adapter."""
 Listener = Callable[[int, int, dict[str, float]], None]
 """Told about every logged step: step, total steps, figures."""
+
+
+def unheard(_step: int, _total: int, _figures: dict[str, float]) -> None:
+    """Tell nobody."""
 
 
 class _Log(TrainerCallback):
@@ -55,13 +59,18 @@ class _Preference(DPOTrainer):
         return dataset
 
 
-def _common(settings: TrainSettings, work: Path, device: torch.device, steps: float) -> dict[str, Any]:
-    """Return the settings of the trainer that do not depend on the objective."""
-    device_batch = min(settings.device_batch, settings.effective_batch)
-    while settings.effective_batch % device_batch:
-        device_batch -= 1
+TRAINERS: dict[str, Any] = {"sft": SFTTrainer, "preference": _Preference}
+"""The trainer of each objective."""
+
+
+def _arguments(
+    settings: TrainSettings, work: Path, device: torch.device, examples: int
+) -> SFTConfig | DPOConfig:
+    """Return the trainer's settings for so many examples."""
+    device_batch = forward_batch(settings.effective_batch, settings.device_batch)
     gpu = device.type == "cuda"
-    return {
+    steps = settings.epochs * examples / settings.effective_batch
+    common: dict[str, Any] = {
         "output_dir": str(work),
         "per_device_train_batch_size": device_batch,
         "gradient_accumulation_steps": settings.effective_batch // device_batch,
@@ -87,45 +96,31 @@ def _common(settings: TrainSettings, work: Path, device: torch.device, steps: fl
         "remove_unused_columns": False,
         "dataloader_pin_memory": gpu,
     }
-
-
-def _trainer(
-    model: Any, tokenizer: Any, examples: Sequence[Example], settings: TrainSettings, work: Path,
-    device: torch.device, adapter: LoraConfig | None, callbacks: Sequence[TrainerCallback],
-) -> SFTTrainer | DPOTrainer:  # fmt: skip
-    steps = settings.epochs * len(examples) / settings.effective_batch
-    common = _common(settings, work, device, steps)
-    shared: dict[str, Any] = {
-        "model": model, "processing_class": tokenizer, "peft_config": adapter, "callbacks": list(callbacks),
-    }  # fmt: skip
     if settings.objective == "preference":
-        pairs = [
-            {"prompt_ids": e.input_ids[: e.prompt_length], "chosen_ids": e.input_ids[e.prompt_length :],
-             "rejected_ids": e.rejected_ids}
-            for e in examples
-        ]  # fmt: skip
         weights = [1.0, settings.sft_weight]
-        return _Preference(
-            args=on_one_device(
-                DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common),
-                device,
-            ),
-            train_dataset=Dataset.from_list(pairs),
-            **shared,
+        made = DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common)
+    else:
+        made = SFTConfig(
+            packing=False,
+            train_sampling_strategy="group_by_length",
+            dataset_kwargs={"skip_prepare_dataset": True},
+            **common,
         )
-    return SFTTrainer(
-        args=on_one_device(
-            SFTConfig(
-                packing=False,
-                train_sampling_strategy="group_by_length",
-                dataset_kwargs={"skip_prepare_dataset": True},
-                **common,
-            ),
-            device,
-        ),
-        train_dataset=Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples]),
-        **shared,
-    )
+    return on_one_device(made, device)
+
+
+def _rows(examples: Sequence[Example], objective: str) -> list[dict[str, Any]]:
+    """Return examples as the objective's trainer reads them."""
+    if objective != "preference":
+        return [{"input_ids": e.input_ids, "labels": e.labels} for e in examples]
+    return [
+        {
+            "prompt_ids": e.input_ids[: e.prompt_length],
+            "chosen_ids": e.input_ids[e.prompt_length :],
+            "rejected_ids": e.rejected_ids,
+        }
+        for e in examples
+    ]
 
 
 def _checkpointing(wanted: bool) -> dict[str, Any]:
@@ -146,15 +141,13 @@ def last_checkpoint(out: Path, written_last: str = "trainer_state.json") -> tupl
 
 
 def fine_tune(
-    model_path: str,
+    student: StudentModel,
     examples: Sequence[Example],
     settings: TrainSettings,
     out: Path,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
     adapter: Path | None = None,
-    listen: Listener = lambda *_: None,
+    listen: Listener = unheard,
 ) -> None:
     """Fine-tune a student on examples; leaves ``adapter/`` and ``model/`` under ``out``.
 
@@ -162,12 +155,10 @@ def fine_tune(
     because something was no number leaves none. The merged model keeps the dtype of the student's own weights on file.
 
     Args:
-        model_path: The student.
+        student: The student, where it is trained and in which number format.
         examples: What to train on.
         settings: How.
         out: Where results go.
-        device: Where to train.
-        dtype: Number format of the weights.
         adapter: Go on with this adapter instead of a new one.
         listen: Told about every step.
 
@@ -177,34 +168,39 @@ def fine_tune(
     if not examples:
         raise TrainingError("no training example is left; see errors.jsonl of the train and prune stages")
     logging.disable_progress_bar()
-    where = pick_device(device)
-    kind = ("bfloat16" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
-    tokenizer = load_tokenizer(model_path)
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, kind))
+    where = pick_device(student.device)
+    dtype = getattr(torch, pick_dtype(student.device, student.dtype))
+    tokenizer = load_tokenizer(student.path)
+    model = AutoModelForCausalLM.from_pretrained(student.path, dtype=dtype)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     work = out / layout.CHECKPOINTS
     torch.manual_seed(settings.seed)
-    lora = LoraConfig(
+    trainer = TRAINERS[settings.objective](
+        model=PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model,
+        args=_arguments(settings, work, where, len(examples)),
+        train_dataset=Dataset.from_list(_rows(examples, settings.objective)),
+        processing_class=tokenizer,
+        peft_config=None if adapter else _new_adapter(settings),
+        callbacks=[Guard(settings.learning_rate), _Log(listen)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint, _ = last_checkpoint(out)
+    how = HOW[settings.objective]
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        save_student(trainer.model, tokenizer, student.path, out, how, settings.adapter_scale)
+    except TrainingError:
+        shutil.rmtree(work, ignore_errors=True)  # what led there must not be gone on with
+        raise
+    shutil.rmtree(work)
+
+
+def _new_adapter(settings: TrainSettings) -> LoraConfig:
+    return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    tuned: Any = PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model
-    callbacks = [Guard(settings.learning_rate), _Log(listen)]
-    trainer = _trainer(
-        tuned, tokenizer, examples, settings, work, where, None if adapter else lora, callbacks
-    )
-    trainer.remove_callback(PrinterCallback)
-    checkpoint, _ = last_checkpoint(out)
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        save_student(
-            trainer.model, tokenizer, model_path, out, HOW[settings.objective], settings.adapter_scale
-        )
-    except TrainingError:
-        shutil.rmtree(work, ignore_errors=True)  # what led there must not be gone on with
-        raise
-    shutil.rmtree(work)
