@@ -49,6 +49,9 @@ def _attend(
     values are read once and never repeated.
     """
     rows, heads, new, size = query.shape
+    # Shapes: query (rows, heads, new, size), key and value (rows, key heads, positions, size). With 8 heads on 2 key heads,
+    # query heads 0-3 read key head 0: as (rows, 2, 4, size) they are four "tokens" of it. Every token may see all positions
+    # that the mask allows, so it does not matter that they are one token's heads.
     if new == 1:
         query = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
         out = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling)
@@ -95,6 +98,8 @@ class _SlotLayer(DynamicLayer):
             width = key_states.shape[2]
             keys[at.rows, :, :width], values[at.rows, :, :width] = key_states, value_states
             return key_states, value_states
+        # One new token a row, row i in slot i: written at (i, its own position). Beyond a row's position stand zeros or what
+        # the slot's last owner left, which the mask hides.
         count = len(at.position)
         index = torch.arange(count, device=key_states.device)
         keys[index, :, at.position] = key_states[:, :, 0]
@@ -103,6 +108,7 @@ class _SlotLayer(DynamicLayer):
 
     def _room(self, states: Tensor) -> Tensor:
         """Return room for all slots, laid out so that one position's states lie together."""
+        # Stored as (slots, room, heads, size) and seen as (slots, heads, room, size): writing a token touches one block.
         _, heads, _, size = states.shape
         return states.new_zeros((self.slots, self.room, heads, size)).transpose(1, 2)
 
@@ -142,6 +148,7 @@ class SlotDecoder:
 
     def _allocate(self, prompt: int, limit: int) -> None:
         """Make room for prompts and new tokens of the given lengths; graphs of smaller rooms go."""
+        # -(-a // b) * b rounds a up to a multiple of b: 200 and 56 need 256, 200 and 57 need 384.
         room = -(-(prompt + limit) // LENGTH_STEP) * LENGTH_STEP
         if room <= self.room and limit <= self.limit_room:
             return
@@ -170,6 +177,7 @@ class SlotDecoder:
         config: Any = self.model.config.get_text_config()
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        # Bytes of one slot: keys and values, of every layer, head and position.
         row = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize * self.room
         free, _ = torch.cuda.mem_get_info(self.device)
         return max(1, min(self.wanted, int(free * MEMORY_SHARE / row)))
@@ -208,6 +216,7 @@ class SlotDecoder:
         following = 0
         while following < len(prompts) or owner:
             free = self.slots - len(owner)
+            # Filling stops decoding for a prefill, so slots that are free wait until they are a sixteenth of all.
             if following < len(prompts) and free >= max(1, self.slots // 16):
                 taken = list(range(following, min(following + free, len(prompts))))
                 self._fill(len(owner), [prompts[i] for i in taken], [seeds[i] for i in taken], how)
@@ -236,6 +245,7 @@ class SlotDecoder:
             self.seen[first:end] = False
             for row, prompt in enumerate(prompts, first):
                 self.seen[row, torch.tensor(list(prompt)).to(self.device)] = True
+        # The last token of a prompt is not prefilled: the first step feeds it, and draws what follows from its logits.
         width = int(lengths.max()) - 1
         per_pass = max(1, PREFILL_TOKENS // max(1, width))
         for start in range(0, len(prompts) if width else 0, per_pass):
@@ -247,10 +257,7 @@ class SlotDecoder:
             self.at.rows, self.at.position = slice(first + start, first + start + len(part)), None
             places = torch.arange(width, device=self.device).expand(len(part), -1)
             mask = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=self.device)  # taken as it is
-            self.model(
-                input_ids=ids.to(self.device), attention_mask=mask, position_ids=places,
-                past_key_values=self.cache, use_cache=True, logits_to_keep=1,
-            )  # fmt: skip
+            self._forward(ids.to(self.device), mask, places)
 
     def _advance(self, rows: int, how: Sampling) -> None:
         """Decode ``look_every`` tokens of the first ``rows`` slots."""
@@ -259,6 +266,7 @@ class SlotDecoder:
             self._step(rows, min(needed, self.room), how)
             return
         length = min(-(-needed // LENGTH_STEP) * LENGTH_STEP, self.room)
+        # Sizes are powers of two from 16 on and spans multiples of 128, so few shapes, and graphs, serve all steps.
         size = min(self.slots, max(16, 1 << (rows - 1).bit_length()))
         self.done[rows:size] = True  # slots beyond the rows in use ride along and change nothing
         key = (size, length, how)
@@ -268,6 +276,8 @@ class SlotDecoder:
             self.graphs[key].replay()
 
     def _capture(self, size: int, length: int, how: Sampling) -> torch.cuda.CUDAGraph:
+        # The step that warms up is a real one and must leave no trace: what it changed is put back. The caches need not be: it
+        # wrote the present token's keys and values, which the first replay writes again, the same.
         state = (self.token, self.position, self.step, self.done, self.output, *self._seen())
         saved = [part.clone() for part in state]
         aside = torch.cuda.Stream(self.device)
@@ -288,14 +298,13 @@ class SlotDecoder:
         done, output = self.done[:rows], self.output[:rows]
         self.at.position, self.at.length = position, length
         mask = torch.arange(length, device=self.device) <= position.unsqueeze(-1)
-        result = self.model(
-            input_ids=token.unsqueeze(-1), attention_mask=mask[:, None, None], position_ids=position.unsqueeze(-1),
-            past_key_values=self.cache, use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
+        result = self._forward(token.unsqueeze(-1), mask[:, None, None], position.unsqueeze(-1))
         seen = self.seen[:rows] if how.repetition_penalty != 1 and self.seen is not None else None
         drawn = sample(result.logits[:, -1], self.seed[:rows], step, how, seen)
         if seen is not None:
             seen.scatter_(1, drawn.unsqueeze(-1), True)
+        # Nothing here may depend on values on the host, or the graph could not replay it: rows that are done are computed like
+        # all others, and write what they hold already. (A row that is done may stand one step beyond the output: clamped.)
         place = step.clamp(max=self.limit_room - 1).unsqueeze(-1)
         output.scatter_(
             1, place, torch.where(done, output.gather(1, place).squeeze(-1), drawn.int()).unsqueeze(-1)
@@ -307,11 +316,23 @@ class SlotDecoder:
         position += goes_on.long()
         done |= ends
 
+    def _forward(self, ids: Tensor, mask: Tensor, places: Tensor) -> Any:
+        """Run the model on tokens at places, both of shape (rows, new), over the caches."""
+        return self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=places,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+
     def _seen(self) -> tuple[Tensor, ...]:
         return () if self.seen is None else (self.seen,)
 
     def _compact(self, owner: list[int], ended: set[int]) -> list[int]:
         """Move the last rows still under way into slots that ended; return who is where."""
+        # Rows 0..4 with 1 and 4 ended: 3 stay, the hole is 1, the mover 3, and rows 0, 3, 2 are then 0, 1, 2.
         kept = len(owner) - len(ended)
         holes = sorted(row for row in ended if row < kept)
         movers = [row for row in range(kept, len(owner)) if row not in ended]

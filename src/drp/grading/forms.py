@@ -9,40 +9,60 @@ from drp.text.numbers import parse_number
 LONGEST = 1_000
 """Characters beyond which no text is taken for a final answer; what follows reads at most so many."""
 
+# Each pattern with what it takes; after a semicolon what it leaves. `++` and `*+` match without going back, so that a long
+# hostile text costs one reading and not one for every way to cut it into words.
+
 _SPACE = r"(?:\s|\\,|\\ |~)"
+# The sign before a number or the word behind it: `$` of `-$5`, `dollars` of `5 dollars`; nothing of `5 dollar bills`.
 _MONEY = re.compile(
     r"^[-+]?\s*(?P<sign>\\?\$|USD|US\$|€|£|¥)\s*|(?P<word>dollars?|cents?|euros?|USD|€|£)$",
     re.IGNORECASE,
 )
+# A dollar sign that is money: `$ 12`; not the one that opens a formula, `$x = 5$`.
 _DOLLARS = re.compile(r"\$\s*\d")
 _PERCENT = re.compile(r"(?P<sign>\\?%|percent)$")
+# `90^\circ`, `90^{\circ}`, `90°`.
 _DEGREES = re.compile(r"\^\s*\{?\\circ\}?|\\degree|°")
+# How an answer that is a number begins, with signs that group or divide: `1{,}234`, `3/4`, `\dfrac{3}{4}`; not `x = 3`.
 _NUMBER = re.compile(r"[-+]?[\d.,\s{}/]*\d|[-+]?\\d?frac\{-?\d+\}\{\d+\}")
+# `^2`, `^{-1}`, `²`: a unit may be squared or cubed, so `^{10}` is no part of one.
 _POWER = r"(?:\^?\{?-?[123]\}?|[²³])?"
-# A letter that touches the number is a factor, not a unit: 2x, 3ab. Units that may touch it are words, or these.
+# What touches the number is a unit where it is a word or one of these: `72clips`, `5km`; in `2x` and `3ab` it is a factor.
 _TOUCHING = rf"(?:[a-zA-Z]{{3,}}+|[kcm]m|[km]?g|m[lLs]|ft|in|lb|oz|hr|am|pm|°[CF]?){_POWER}"
+# Behind a space two letters are enough, and one if it is a unit of physics: `3 m`, `3 ab`; not `3 x`.
 _UNIT = rf"(?:(?!per\b)(?:[a-zA-Zµμ°]{{2,}}+|[mgshdLlJNWVAKCF°])\.?{_POWER})"
 _PER = r"(?:[\s/·*-]|\\cdot|per\b)"
-# What may follow a number: ` km/h`, `\text{ per hour}`, `clips`, `-inch`. Runs are taken whole: no word has two readings.
+# What may follow a number, to the end of the answer: ` km/h`, ` per hour`, `clips`, `-inch`, ` m/s^2`; not ` + 3`, `-x`.
 _WORDS = re.compile(
     rf"(?:{_TOUCHING}|{_SPACE}++(?:per\b\s*+)?{_UNIT}|-(?=[a-zA-Z]{{3}}){_UNIT})(?:{_PER}++{_UNIT})*+{_PER}*+"
 )
+# A unit set as text behind what is no plain number: `meters` of `3x \text{ meters}`; not the whole of `\text{Monday}`.
 _UNIT_TEXT = re.compile(
     r"[\w)}\]][\s~]*(?:\\[,; ])?\s*\\(?:text|mathrm|mbox)\s*\{(?P<unit>[^{}]*\}(?:\^\{?\d\}?)?)$"
 )
+# What groups thousands: the space of `12 345`, the `\,` of `12\,345`; not the space of `12 34`.
 _SPACED = re.compile(r"(?<=\d)(?:\s|\\,|\\!|\{,\}|\\ |\u202f|\u00a0|,)(?=\d{3}(?!\d))")
+# `x = 5`, `\theta = 3`, `x_1 = 2`; not a word before the sign, `speed = 5`, nor a chain, `x = y = 2`.
 _ASSIGNED = re.compile(r"^(?P<name>\\[a-zA-Z]+|[a-zA-Z]\w{0,2}(?:_\{?\w+\}?)?)\s*=\s*(?P<value>[^=]+)$")
+# Whole numbers above and below: `-\frac{3}{4}`, `\dfrac{6}{3}`; not `\frac{x}{4}`. Mixed: `2\frac{1}{3}` is 7/3, no product.
 _FRACTION = re.compile(r"^([-+]?)\\[dt]?frac\{([-+]?\d+)\}\{([-+]?\d+)\}$")
 _MIXED = re.compile(r"^([-+]?)(\d+)\s*\\[dt]?frac\{(\d+)\}\{(\d+)\}$")
+# `3.2\times10^{8}`, `2*10^3`, `1e5`; not `10^3`, which is a power like any other, nor exponents of four digits.
 _SCIENTIFIC = re.compile(
     r"^([-+]?[\d.]+)(?:(?:\\times|\\cdot|×|\*)10\^|[eE](?=[-+]?\d))\{?([-+]?\d{1,3})\}?$"
 )
+# A numeral with its base: `2516_8`, `A3_{\text{16}}`; not `x_1`.
 _BASED = re.compile(r"^(-?[\dA-F.]+)_\{?(?:\\text)?\{?(\d{1,2})\}{0,2}$")
+# `0.1\overline{6}`: whole part 0, fixed digits 1, period 6.
 _RECURRING = re.compile(r"^([-+]?)(\d*)\.(\d*)\\overline\{(\d+)\}$")
+# `x`, `\theta`, `x_{12}`: what an inequality may be about.
 _VARIABLE = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
+# `<=`, `\leq`, `\lt`; not the first letters of another command, `\left(`.
 _RELATION = re.compile(r"\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![a-zA-Z])|<=|>=|[<>≤≥]")
+# Behind a comma, three digits make it one of `1,234`; two or four make it one of a list, `1,2345`.
 _THOUSANDS = re.compile(r"\d{3}(?!\d)")
 _EITHER = re.compile(r"\bor\b|\\cup(?![a-zA-Z])|\\lor(?![a-zA-Z])")
+# A letter alone, `(B)`, `B.`, `b`; with its option spelt out only where it stands in brackets, `(B) 12`, since `A cat` opens prose.
 _CHOICE = re.compile(r"^\(?([A-Ja-j])\)?\.?$")
 _CHOSEN = re.compile(r"^\(([A-J])\)[\s:.~]*\S")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{([^{}]*)\}")
@@ -116,6 +136,7 @@ def number(text: str) -> Fraction | None:
     value = parse_number(text)
     if value is not None:
         return value
+    # LaTeX's short form: `\frac12` is `\frac{1}{2}`.
     tight = re.sub(r"frac(\d)(\d)$", r"frac{\1}{\2}", text.replace(" ", ""))
     if match := _FRACTION.match(tight):
         below = int(match[3])
@@ -126,6 +147,7 @@ def number(text: str) -> Fraction | None:
         factor = parse_number(match[1])
         return None if factor is None else factor * Fraction(10) ** int(match[2])
     if match := _RECURRING.match(tight):
+        # 0.1666… = (1·9 + 6) / (9·10): the digits before the period as often as nines go, plus the period.
         sign, whole, fixed, period = match.groups()
         nines = 10 ** len(period) - 1
         value = Fraction(int(whole + fixed or "0") * nines + int(period), nines * 10 ** len(fixed))
@@ -147,6 +169,7 @@ def _one_interval(text: str) -> str | None:
     sides = [side.strip() for side in _RELATION.split(text)]
     if not 1 <= len(relations) <= 2 or not all(sides):
         return None
+    # Read so that values rise from left to right: `3 > x` becomes `x < 3`; `1 < x > 0` rises and falls, and is none.
     upward = [sign[0] in "<≤" or sign.startswith("\\l") for sign in relations]
     if len(set(upward)) > 1:
         return None
@@ -192,9 +215,9 @@ def parts(text: str) -> tuple[str, list[str], str] | None:
         opening, inside, closing = "{", text, "}"
     members: list[str] = []
     depth, start = 0, 0
-    for index, sign in enumerate(inside):
+    for index, sign in enumerate(inside):  # at commas outside inner brackets: `(1,2), (3,4)` has two members
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(sign, 0)
-        if depth < 0:
+        if depth < 0:  # `(1,2)+(3,4)` opens and closes with brackets, but not with one pair
             return None
         if sign == "," and depth == 0 and not _THOUSANDS.match(inside, index + 1):
             members.append(inside[start:index])

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 from rapidfuzz.distance import Indel
 
@@ -18,6 +19,8 @@ from drp.text.units import split_units
 MOST = 400_000_000
 """Pairs of words up to which two texts are compared exactly: 20,000 words with as many, in half a second."""
 PIECE = 2_000
+"""Words of the source that are laid at a time where the texts are longer than that."""
+# Words and single signs: `So 3*4=12.` is So, 3, *, 4, =, 12, . so that a formula set with other spaces has the same words.
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -77,6 +80,8 @@ def matched(source: Sequence[str], copy: Sequence[str]) -> list[tuple[int, int]]
 
 
 def _common(source: Sequence[str], copy: Sequence[str]) -> list[tuple[int, int]]:
+    # Indel distance knows no substitution, so its cheapest edits keep a longest common subsequence: the runs that are equal.
+    # `a b c` and `a x c` have the pairs (0, 0) and (2, 2).
     return [
         (op.src_start + i, op.dest_start + i)
         for op in Indel.opcodes(source, copy)
@@ -118,6 +123,8 @@ def align_steps(
     votes = [Counter[int]() for _ in units]
     for a, b in pairs:
         votes[unit_of[a]][step_of[b]] += 1
+    # Unit by unit the step with most votes, never one before that of the unit before: steps stand in order, and a word
+    # that chance laid on an earlier copy must not tear one apart. Votes for 0, 0, none, 2, 1 give 0, 0, 0, 2, 2.
     assigned: list[int] = []
     for vote in votes:
         known = vote.most_common(1)[0][0] if vote else None
@@ -171,6 +178,8 @@ def fit_text(units: Sequence[str], groups: Sequence[Group], text: str) -> tuple[
     Raises:
         EditScriptError: The text is empty, or everything was to be deleted.
     """
+    # Each step to keep or delete stands alone, so that one altered step makes no rewrite of its neighbours; what was
+    # merged or rewritten has one text and stays together.
     singles = [
         Group((step,), group.action, reason=group.reason)
         for group in groups
@@ -187,7 +196,7 @@ def fit_text(units: Sequence[str], groups: Sequence[Group], text: str) -> tuple[
     parts = _assign(sentences, standing)
     edits: list[Edit] = []
     altered = left_out = 0
-    turn = iter(parts)
+    turn = iter(parts)  # one part for each group of `live`, in the order of `ordered`
     for group in ordered:
         if group.action == "delete":
             edits.append(_delete(group, group.reason))
@@ -197,7 +206,7 @@ def fit_text(units: Sequence[str], groups: Sequence[Group], text: str) -> tuple[
         if not written:
             left_out += 1
             edits.append(_delete(group, "not in the teacher's text"))
-        elif written.split() == original.split():
+        elif written.split() == original.split():  # the same but for white space, which stays the student's
             edits += [Edit(first=s.first, last=s.last, action="keep", skills=(s.skill,)) for s in group.steps]
         else:
             altered += group.action == "keep"
@@ -219,6 +228,7 @@ def _assign(sentences: Sequence[str], originals: Sequence[str]) -> list[list[int
         votes[sentence_of[b]][group_of[a]] += 1
     parts: list[list[int]] = [[] for _ in originals]
     current = next((vote.most_common(1)[0][0] for vote in votes if vote), 0)
+    # As for units: never back to an earlier group, and a sentence that shares no word goes on with the one before.
     for number, vote in enumerate(votes):
         if vote:
             current = max(current, vote.most_common(1)[0][0])
@@ -229,17 +239,15 @@ def _assign(sentences: Sequence[str], originals: Sequence[str]) -> list[list[int
 def _delete(group: Group, reason: str) -> Edit:
     return Edit(
         first=group.first, last=group.last, action="delete", skills=(group.steps[0].skill,), reason=reason
-    )  # fmt: skip
+    )
 
 
 def _replace(group: Group, text: str) -> Edit:
     skills = group.skills or tuple(step.skill for step in group.steps)
     if len(skills) == 1 or group.first == group.last:
         return Edit(first=group.first, last=group.last, action="rewrite", skills=skills[:1], text=text)
-    return Edit(
-        first=group.first, last=group.last, action="merge", skills=skills, text=text,
-        borders=tuple(step.first for step in group.steps[1:]),
-    )  # fmt: skip
+    borders = tuple(step.first for step in group.steps[1:])
+    return Edit(first=group.first, last=group.last, action="merge", skills=skills, text=text, borders=borders)
 
 
 def similarity(one: str, two: str) -> float:
@@ -257,9 +265,10 @@ def groups_of(script: EditScript) -> list[Group]:
         starts = (edit.first, *edit.borders)
         ends = (*(border - 1 for border in edit.borders), edit.last)
         known = len(starts) == len(edit.skills)
-        steps = tuple(
-            Step(first, last, skill) for first, last, skill in zip(starts, ends, edit.skills, strict=True)
-        ) if known else (Step(edit.first, edit.last, "+".join(edit.skills)),)  # fmt: skip
+        if known:
+            steps = tuple(starmap(Step, zip(starts, ends, edit.skills, strict=True)))
+        else:  # a merge whose borders are not on file has its skills, but not which units are whose
+            steps = (Step(edit.first, edit.last, "+".join(edit.skills)),)
         skills = () if known else edit.skills
         reason = edit.reason or "by the teacher"
         found.append(Group(steps, edit.action, skills, edit.text, reason))
