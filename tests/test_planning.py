@@ -41,7 +41,7 @@ def test_an_estimate_without_traces_assumes_their_length_and_says_so(tmp_path: P
     said: list[str] = []
     recipe = load_recipe(None, ASKING)
     few = estimate_costs(recipe, tmp_path, None, said.append, limit=10, trace_tokens=1000)
-    assert [e.protocol for e in few] == ["edit_script", "two_stage", "none", "direct"]
+    assert [e.protocol for e in few] == ["edit_script", "two_stage", "direct", "none"]
     assert {e.traces for e in few} == {10} and "assuming 1,000 tokens each" in said[0]
     many = estimate_costs(recipe, tmp_path, None, said.append, limit=20, trace_tokens=1000)
     longer = estimate_costs(recipe, tmp_path, None, said.append, limit=10, trace_tokens=2000)

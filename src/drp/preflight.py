@@ -214,7 +214,10 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
     try:
         render_prompt(
             load_tokenizer(path),
-            [m.model_dump() for m in prompt_messages(recipe.prompt, "1 + 1 = ?")],
+            [
+                m.model_dump()
+                for m in prompt_messages(recipe.prompt, "1 + 1 = ?", Problem(question="", gold="").task)
+            ],
             recipe.prompt.template_arguments,
         )
     except DrpError as error:

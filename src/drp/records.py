@@ -35,6 +35,8 @@ class Problem(Record):
     """The normalised final answer alone, without working."""
     benchmark: str = ""
     split: str = ""
+    task: str = "maths"
+    """The kind of problem: how it is asked, and its answer read and graded."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +46,9 @@ class Problem(Record):
         fields = cast("dict[str, object]", data)
         if fields.get("id"):
             return fields
-        return {**fields, "id": content_id("problem", fields.get("question"), fields.get("gold"))}
+        task = fields.get("task", "maths")
+        other = [] if task == "maths" else [task]  # of problems that said no task, ids stay what they were
+        return {**fields, "id": content_id("problem", fields.get("question"), fields.get("gold"), *other)}
 
 
 class Usage(Record):
@@ -98,6 +102,7 @@ class Trace(Keyed):
     gold: str
     benchmark: str = ""
     split: str = ""
+    task: str = "maths"
     model: str = ""
     sample: int = 0
     """Which of the samples of this problem (0-based)."""
@@ -217,6 +222,7 @@ class PrunedTrace(Keyed):
     question: str
     gold: str
     benchmark: str = ""
+    task: str = "maths"
     teacher: str
     original_thinking: str
     original_answer: str
@@ -252,5 +258,6 @@ class Target(Keyed):
     own_thinking: str
     """The student's own trace of the problem, for the learnability beside it."""
     own_answer: str
+    task: str = "maths"
     phase: int = 0
     """Phases are trained one after the other, by the same adapter."""

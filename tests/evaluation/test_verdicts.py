@@ -31,5 +31,5 @@ def test_an_answer_that_breaks_off_counts_only_where_it_is_marked(
         finish_reason=finish,
     )
     with Grader() as grader:
-        assert is_right(trace, "51", grader) is right
+        assert is_right(trace, trace.model_copy(update={"gold": "51"}), grader) is right
     assert grade_traces([trace])[0].correct is right

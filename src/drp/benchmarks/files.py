@@ -1,14 +1,16 @@
 """Problems and traces from files: JSONL, or Parquet."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from drp.benchmarks.rows import Row, read_rows
 from drp.benchmarks.values import needed_text, truth
 from drp.errors import DataError
 from drp.records import Problem, Trace, content_id
 from drp.runs.stage import Say, silent
+from drp.tasks.base import task_of
 
 _SEPARATED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -41,8 +43,11 @@ def problems_from(
     name: str,
     split: str = "",
     say: Say = silent,
+    task: str = "maths",
 ) -> list[Problem]:
     """Make problems of rows; fields left out are `question` or `problem`, and `gold` or `answer`.
+
+    Options that a row lists beside its question, as `choices` or `options`, are the task's to show.
 
     Problems with the same question and gold answer count once; ``say`` is told how many did not count.
 
@@ -56,17 +61,31 @@ def problems_from(
         place = f"{source}, line {number}"
         asked = question or ("question" if "question" in row or "problem" not in row else "problem")
         known = gold or ("gold" if "gold" in row or "answer" not in row else "answer")
+        text, answer = task_of(task).posed(
+            needed_text(row, asked, place),
+            known_gold(needed_text(row, known, place), known, place),
+            options_of(row),
+        )
         problem = Problem(
-            question=needed_text(row, asked, place),
-            gold=known_gold(needed_text(row, known, place), known, place),
+            question=text,
+            gold=answer,
             benchmark=name,
             split=split,
+            task=task,
         )
         problems.setdefault(problem.id, problem)
     if not problems:
         raise DataError(f"{source} holds no problems: it has no rows")
     _say_dropped(say, source, seen, len(problems), "problems", "question and gold answer")
     return list(problems.values())
+
+
+def options_of(row: Mapping[str, object]) -> list[str]:
+    """Return the options that a row lists beside its question, as `choices` or `options`; empty where there are none."""
+    listed = row.get("choices") or row.get("options")
+    if isinstance(listed, dict):  # as AI2's ARC has them: {"label": ["A", …], "text": ["…", …]}
+        listed = cast("dict[str, object]", listed).get("text")
+    return [str(option) for option in cast("list[object]", listed)] if isinstance(listed, list) else []
 
 
 def _say_dropped(say: Say, source: Path | str, seen: int, kept: int, what: str, same: str) -> None:
@@ -82,13 +101,14 @@ def read_problems(
     name: str = "",
     split: str = "",
     say: Say = silent,
+    task: str = "maths",
 ) -> list[Problem]:
     """Read problems from a file; ``question`` and ``gold`` name the fields.
 
     Raises:
         DataError: A line is not a JSON object with both fields.
     """
-    return problems_from(read_rows(path, say), path, question, gold, name or path.stem, split, say)
+    return problems_from(read_rows(path, say), path, question, gold, name or path.stem, split, say, task)
 
 
 def read_traces(path: Path, say: Say = silent) -> list[Trace]:
@@ -120,6 +140,7 @@ def read_traces(path: Path, say: Say = silent) -> list[Trace]:
                 answer=answer,
                 benchmark=str(row.get("dataset") or path.stem),
                 split=str(row.get("split") or ""),
+                task=str(row.get("task") or "maths"),
                 model=str(row.get("model") or ""),
                 closed=closed is not False,
                 source_id=source_id(row),

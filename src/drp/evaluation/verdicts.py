@@ -2,28 +2,29 @@
 
 from collections.abc import Sequence
 
-from drp.grading.grader import Grader
+from drp.grading.grader import Graded, Grader
 from drp.records import Completion, Trace
-from drp.text.answers import MARKED, final_answer
+from drp.tasks.base import task_of
+from drp.text.answers import MARKED
 
 
-def is_right(made: Completion | Trace, gold: str, grader: Grader) -> bool:
+def is_right(made: Completion | Trace, problem: Graded, grader: Grader) -> bool:
     """Return whether a student of ours answered right; without an answer, thinking that never closed is wrong."""
-    return (made.closed or bool(made.answer)) and _right(made.answer, made, gold, grader)
+    return (made.closed or bool(made.answer)) and _right(made.answer, made, problem, grader)
 
 
-def _right(text: str, made: Completion | Trace, gold: str, grader: Grader) -> bool:
+def _right(text: str, made: Completion | Trace, problem: Graded, grader: Grader) -> bool:
     """Grade what a completion says; one that was cut off has an answer only where it is marked.
 
     The last number of a sentence that breaks off may be half a number, or one on the way: ``506 + 10 = 51``.
     """
-    verdict = grader.grade(text, gold)
+    verdict = grader.verdict(text, problem)
     return verdict.correct and (made.finish_reason != "length" or verdict.reading in MARKED)
 
 
 def graded_again(traces: Sequence[Trace], grader: Grader) -> list[Trace]:
     """Return traces of students of ours with this version's verdicts."""
-    return [t.model_copy(update={"correct": is_right(t, t.gold, grader)}) for t in traces]
+    return [t.model_copy(update={"correct": is_right(t, t, grader)}) for t in traces]
 
 
 def grade_traces(
@@ -35,8 +36,8 @@ def grade_traces(
         for trace in traces:
             if trace.correct is None:
                 text = trace.answer
-                if from_thinking and final_answer(text) is None:
+                if from_thinking and task_of(trace.task).final_answer(text, trace.question) is None:
                     text = trace.thinking
-                trace = trace.model_copy(update={"correct": _right(text, trace, trace.gold, grader)})
+                trace = trace.model_copy(update={"correct": _right(text, trace, trace, grader)})
             graded.append(trace)
     return graded

@@ -2,7 +2,7 @@
 
 import asyncio
 import queue
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from drp.grading import units
 from drp.grading.forms import (
@@ -19,6 +19,7 @@ from drp.grading.forms import (
 )
 from drp.grading.process import Process
 from drp.records import Record
+from drp.tasks.base import Verdict, task_of
 from drp.text.answers import MARKED, Reading, stated_answer
 
 How = Literal[
@@ -45,6 +46,25 @@ class Grade(Record):
     how: How
     reading: Reading | None = None
     """By what the answer was known in its text; ``None`` where there was none, or answers alone were compared."""
+
+
+class Graded(Protocol):
+    """What must be known of a problem to grade an answer to it; traces and problems know it."""
+
+    @property
+    def question(self) -> str:
+        """The question."""
+        ...
+
+    @property
+    def gold(self) -> str:
+        """The gold answer."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """The kind of its task."""
+        ...
 
 
 class Grader:
@@ -149,8 +169,27 @@ class Grader:
         return True
 
     def is_correct(self, text: str, gold: str) -> bool:
-        """Return only the verdict; the shape that checks ask for."""
+        """Return only whether a mathematical answer is right."""
         return self.grade(text, gold).correct
+
+    def verdict(self, text: str, problem: Graded) -> Verdict:
+        """Grade the final answer that ``text`` states as the problem's task does.
+
+        Raises:
+            GradingError: See :meth:`grade`.
+            ValueError: There is no such task.
+        """
+        found = task_of(problem.task).grade(text, problem.gold, problem.question, self._maths)
+        unmarked = self.strict and found.reading not in MARKED
+        return found.model_copy(update={"correct": False}) if unmarked else found
+
+    def solves(self, text: str, problem: Graded) -> bool:
+        """Return only whether it is right."""
+        return self.verdict(text, problem).correct
+
+    def _maths(self, text: str, gold: str) -> Verdict:
+        grade = self.grade(text, gold)
+        return Verdict(correct=grade.correct, reading=grade.reading)
 
     async def grade_async(self, text: str, gold: str) -> Grade:
         """Grade without holding up the event loop."""

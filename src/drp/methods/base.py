@@ -141,6 +141,7 @@ def of_trace(trace: Trace, own: Trace | None = None, phase: int = 0) -> Target:
         answer=trace.answer,
         own_thinking=own.thinking,
         own_answer=own.answer,
+        task=trace.task,
         phase=phase,
     )
 

@@ -30,4 +30,5 @@ def of_pruned(pruned: PrunedTrace) -> Target:
         answer=pruned.answer,
         own_thinking=pruned.original_thinking,
         own_answer=pruned.original_answer,
+        task=pruned.task,
     )

@@ -17,7 +17,6 @@ from drp.errors import DrpError
 from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.pruning.checks import Candidate, CheckLimits, run_checks
-from drp.pruning.checks import Grader as Grade
 from drp.recipe import PruneSettings
 from drp.records import Check, EditScript, Trace
 from drp.runs.concurrency import RARELY
@@ -48,7 +47,7 @@ def check_script(
     script: EditScript,
     answer: str,
     limits: CheckLimits,
-    grade: Grade,
+    grader: Grader,
     count: TokenCounter,
 ) -> Checked:
     """Apply a script and check and count the result."""
@@ -56,7 +55,7 @@ def check_script(
     candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
     return Checked(
         thinking,
-        run_checks(candidate, grade, limits),
+        run_checks(candidate, lambda text, _: grader.solves(text, trace), limits),
         count(join_thinking(trace.thinking, trace.answer)),
         count(join_thinking(thinking, answer)),
     )
@@ -76,14 +75,14 @@ class Checker:
     pool: "CheckerPool | None" = field(default=None, repr=False)
 
     async def check(self, trace: Trace, units: Sequence[str], script: EditScript, answer: str) -> Checked:
-        """Checker one script, in a process of the pool if there is one.
+        """Check one script, in a process of the pool if there is one.
 
         Raises:
             EditScriptError: The script is for other units.
         """
         limits = self.settings.checks
         if self.pool is None:
-            return check_script(trace, units, script, answer, limits, self.grader.is_correct, self.count)
+            return check_script(trace, units, script, answer, limits, self.grader, self.count)
         return await self.pool.check((trace, units, script, answer, limits))
 
 
@@ -217,7 +216,7 @@ def _check_here(jobs: Sequence[Job]) -> list[Checked | DrpError]:
     found: list[Checked | DrpError] = []
     for trace, units, script, answer, limits in jobs:
         try:
-            found.append(check_script(trace, units, script, answer, limits, grader.is_correct, count))
+            found.append(check_script(trace, units, script, answer, limits, grader, count))
         except DrpError as error:
             found.append(error)
     return found

@@ -20,9 +20,9 @@ from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
 from drp.stages.checking import Checker, open_pool
 from drp.stages.scoring import Scorer
+from drp.tasks.base import task_of
 from drp.teachers.base import Proposal, Teacher
 from drp.teachers.registry import TeacherContext
-from drp.text.answers import final_answer
 from drp.text.units import split_units
 
 REMARK_EVERY_S = 0.5
@@ -36,9 +36,9 @@ def exclusion(trace: Trace, grader: Grader, include_wrong: bool) -> tuple[str, s
         return "no_thinking", "the trace has no thinking to prune"
     if not trace.answer.strip():
         return "no_answer", "the trace has no answer part"
-    correct = trace.correct if trace.correct is not None else grader.is_correct(trace.answer, trace.gold)
+    correct = trace.correct if trace.correct is not None else grader.solves(trace.answer, trace)
     if not correct and not include_wrong:
-        stated = final_answer(trace.answer)
+        stated = task_of(trace.task).final_answer(trace.answer, trace.question)
         return "wrong_answer", f"the answer {stated!r} is not the gold answer {trace.gold!r}"
     return None
 
@@ -56,7 +56,8 @@ def new_answer(trace: Trace, policy: str, proposal: Proposal) -> str:
         if not written:
             raise TeacherError("the teacher wrote no answer part", kind="no_answer")
         return written
-    return f"The answer is \\boxed{{{final_answer(written or trace.answer)}}}."
+    task = task_of(trace.task)
+    return task.statement(str(task.final_answer(written or trace.answer, trace.question)))
 
 
 async def prune_trace(trace: Trace, teacher: Teacher, checker: Checker) -> PrunedTrace | Failure:
@@ -164,7 +165,7 @@ async def _attempt(
     checks, thinking = checked.checks, checked.thinking
     if checker.scorer:
         checks += (await _learnable(trace, thinking, answer, checker.scorer, settings.max_nll_rise),)
-    waived = teacher.exempt
+    waived = teacher.exempt | task_of(trace.task).unchecked
     if settings.include_wrong and trace.correct is False:
         waived |= {"answer_kept"}
     checks = tuple(c.model_copy(update={"required": False}) if c.name in waived else c for c in checks)
@@ -175,6 +176,7 @@ async def _attempt(
         question=trace.question,
         gold=trace.gold,
         benchmark=trace.benchmark,
+        task=trace.task,
         teacher=teacher.name,
         original_thinking=trace.thinking,
         original_answer=trace.answer,
@@ -197,7 +199,7 @@ async def _learnable(
 ) -> Check:
     """Measure the NLL of original, pruned trace and answer alone under the student."""
     original, pruned, direct = await scorer(
-        trace.question, [(trace.thinking, trace.answer), (thinking, answer), ("", trace.answer)]
+        trace.question, [(trace.thinking, trace.answer), (thinking, answer), ("", trace.answer)], trace.task
     )
     figures = {"original": round(original, 4), "pruned": round(pruned, 4), "answer_alone": round(direct, 4)}
     passed = most_rise is None or pruned - original <= most_rise

@@ -49,16 +49,17 @@ def reinforce_student(
     except ImportError as error:
         raise MissingExtraError(str(error.name), "train") from error
     started = time.monotonic()
+    by_id = {problem.id: problem for problem in problems}
     student = to_train(recipe.student)
     tokenizer = load_tokenizer(student.path)
     tasks = [
         Task(
             render_prompt(
                 tokenizer,
-                [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)],
+                [m.model_dump() for m in prompt_messages(recipe.prompt, p.question, p.task)],
                 recipe.prompt.template_arguments,
             ),
-            p.gold,
+            p.id,
         )
         for p in random.Random(recipe.train.seed).sample(list(problems), len(problems))
     ]
@@ -71,7 +72,13 @@ def reinforce_student(
             journal.append(RlStep(id=f"step-{step}", step=step, **figures))
             progress.advance(1)
 
-        reinforcement = Reinforcement(student, settings, recipe.train, grader.is_correct, listen)
+        reinforcement = Reinforcement(
+            student,
+            settings,
+            recipe.train,
+            lambda answer, problem: grader.solves(answer, by_id[problem]),
+            listen,
+        )
         sampled = reinforcement.run(tasks, folder.path)
     counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}
     folder.update(complete=True, counts=counts, seconds=time.monotonic() - started)

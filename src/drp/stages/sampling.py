@@ -11,11 +11,13 @@ from drp.records import Completion, Failure, Problem, Trace, content_id
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
+from drp.tasks.base import task_of
 
 
-def prompt_messages(prompt: PromptSettings, question: str) -> tuple[Message, ...]:
-    """Return the chat messages that ask a question."""
-    user = Message(role="user", content=prompt.template.replace("{question}", question))
+def prompt_messages(prompt: PromptSettings, question: str, task: str) -> tuple[Message, ...]:
+    """Return the chat messages that ask a question, with its task's directive where the template wants it."""
+    template = prompt.template.replace("{directive}", task_of(task).directive)
+    user = Message(role="user", content=template.replace("{question}", question))
     if prompt.system is None:
         return (user,)
     return (Message(role="system", content=prompt.system), user)
@@ -55,7 +57,7 @@ async def sample_traces(
             requests.append(
                 Request(
                     id=identity,
-                    messages=prompt_messages(asked, problem.question),
+                    messages=prompt_messages(asked, problem.question, problem.task),
                     sampling=sampling,
                     template_arguments=asked.template_arguments,
                     seed=request_seed(seed, identity),
@@ -106,6 +108,7 @@ def _trace(
         gold=problem.gold,
         benchmark=problem.benchmark,
         split=problem.split,
+        task=problem.task,
         model=model,
         sample=sample,
         thinking=completion.thinking,
@@ -113,5 +116,5 @@ def _trace(
         closed=completion.closed,
         finish_reason=completion.finish_reason,
         usage=completion.usage,
-        correct=is_right(completion, problem.gold, grader),
+        correct=is_right(completion, problem, grader),
     )

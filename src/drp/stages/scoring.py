@@ -13,7 +13,9 @@ from drp.stages.sampling import prompt_messages
 class Scorer(Protocol):
     """Returns the NLL per token of responses to a question."""
 
-    async def __call__(self, question: str, responses: Sequence[tuple[str, str]]) -> list[float]:
+    async def __call__(
+        self, question: str, responses: Sequence[tuple[str, str]], task: str = "maths"
+    ) -> list[float]:
         """Return mean NLL per response token, in nats, of each (thinking, answer)."""
         ...
 
@@ -32,12 +34,14 @@ class StudentScorer:
         self._model = load_model(path, student.device, student.dtype)
         self._one_at_a_time = asyncio.Lock()
 
-    async def __call__(self, question: str, responses: Sequence[tuple[str, str]]) -> list[float]:
+    async def __call__(
+        self, question: str, responses: Sequence[tuple[str, str]], task: str = "maths"
+    ) -> list[float]:
         """Return mean NLL per response token, in nats, of each (thinking, answer)."""
         from drp.training.examples import build_example
         from drp.training.learnability import summed_nll
 
-        messages = [m.model_dump() for m in prompt_messages(self.prompt, question)]
+        messages = [m.model_dump() for m in prompt_messages(self.prompt, question, task)]
         arguments = self.prompt.template_arguments
         examples = [build_example(self._tokenizer, "", messages, t, a, arguments) for t, a in responses]
         async with self._one_at_a_time:

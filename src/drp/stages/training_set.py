@@ -49,7 +49,7 @@ def examples_of(
         build_example(
             tokenizer,
             target.id,
-            [m.model_dump() for m in prompt_messages(recipe.prompt, target.question)],
+            [m.model_dump() for m in prompt_messages(recipe.prompt, target.question, target.task)],
             target.own_thinking if original else target.thinking,
             target.own_answer if original else target.answer,
             recipe.prompt.template_arguments,

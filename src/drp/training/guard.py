@@ -86,5 +86,5 @@ class LeaveOut(TrainerCallback):
         fields["optimizer"].zero_grad()
         if self.in_a_row == 5:
             raise TrainingError(
-                "five steps in a row had gradients that are no numbers; lower rl.learning_rate"
+                "five steps in a row had gradients that are no numbers; lower method.learning_rate"
             )

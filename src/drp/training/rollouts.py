@@ -20,7 +20,7 @@ from drp.training.settings import GrpoSettings
 MOST_SLOTS = 512
 """Most completions decoded together."""
 IsCorrect = Callable[[str, str], bool]
-"""Whether an answer part gives the gold answer."""
+"""Whether an answer part is right: ``is_correct(answer, gold)``, with the task's own ``gold``."""
 
 
 @dataclass(frozen=True)
