@@ -57,6 +57,7 @@ def reinforce_student(
                 tokenizer,
                 [m.model_dump() for m in prompt_messages(recipe.prompt, p.question)],
                 recipe.prompt.template_arguments,
+                student.tags,
             ),
             p.gold,
         )
