@@ -235,11 +235,41 @@ def test_protocols_fill_what_a_recipe_leaves_out() -> None:
         load_recipe(None, ["evaluate.protocol=papr"])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("thinking_tags=[a]", "give two texts"),
+        ("thinking_tags=think", "give two texts"),
+        ('thinking_tags=["", b]', "must not be empty"),
+        ("thinking_tags=[a, a]", "must differ"),
+        ('thinking_tags=["<t", "<t>"]', "none may hold the other"),
+        ("revision=v1", "only a model on the hub has revisions, and mini is none"),
+        ('revision=""', "at least 1 character"),
+    ],
+)
+def test_tags_that_cannot_be_told_apart_and_revisions_of_folders_are_refused(
+    override: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(None, [f"student.{override}"])
+
+
+def test_a_revision_stands_behind_the_id() -> None:
+    student = load_recipe(None, ["student.model=org/name", "student.revision=refs/pr/1"]).student
+    assert (student.model, student.source) == ("org/name", "org/name@refs/pr/1")
+    assert Recipe().student.source == "mini"
+
+
 def test_settings_that_came_later_leave_earlier_runs_as_they_are() -> None:
     """A new field with a default would set every record on file aside as made with other settings."""
     recipe = Recipe()
     assert set(defining(recipe.generate.sampling)) == {"temperature", "top_p", "max_new_tokens"}
     assert set(defining(recipe.prompt)) == {"system", "template"}
+    assert set(defining(recipe.student)) == {"model", "dtype"}
+    assert defining(load_recipe(None, ["student.thinking_tags=[a, b]"]).student)["thinking_tags"] == [
+        "a",
+        "b",
+    ]
     assert set(defining(recipe.evaluate)) == {"engine", "sampling", "seed"}
     changed = load_recipe(
         None, ["generate.sampling.top_k=20", "prompt.template_arguments={enable_thinking: false}"]

@@ -22,6 +22,7 @@ from drp.stages.sampling import trace_id
 from drp.teachers import VERSION as TEACHERS_VERSION
 from drp.teachers.registry import TeacherContext
 from drp.text import UNITS_VERSION
+from drp.text.thinking import THINK
 
 
 def pruning_settings(recipe: Recipe) -> Settings:
@@ -29,7 +30,13 @@ def pruning_settings(recipe: Recipe) -> Settings:
     versions = {
         "units": UNITS_VERSION, "checks": CHECKS_VERSION, "teachers": TEACHERS_VERSION, "grader": GRADER_VERSION,
     }  # fmt: skip
-    return {"prune": defining_pruning(recipe.prune), "versions": versions}
+    return {"prune": defining_pruning(recipe.prune), "versions": versions, **_tags(recipe)}
+
+
+def _tags(recipe: Recipe) -> Settings:
+    """Return what the student writes around its thinking, which every stage rests on, unless it is what most write."""
+    tags = recipe.student.thinking_tags
+    return {} if tags == THINK else {"thinking_tags": list(tags)}
 
 
 def teacher_context(recipe: Recipe, run: RunFolder, say: Say) -> TeacherContext:
@@ -93,7 +100,7 @@ class OnFile:
         recipe = self.recipe
         student = {"model": None, "dtype": self._dtype(layout.GENERATE, recipe.generate.engine, draws)}
         return {
-            "student": model_identity(recipe.student.model) | defining(recipe.student) | student,
+            "student": model_identity(recipe.student.source) | defining(recipe.student) | student,
             "prompt": defining(recipe.prompt),
             "generate": defining(recipe.generate),
         }
@@ -140,11 +147,12 @@ class OnFile:
         """Return what defines the trained model; ``examples`` is the identity of what it is trained on."""
         own = self.method.defining_training()
         return {
-            "student": model_identity(self.recipe.student.model),
+            "student": model_identity(self.recipe.student.source),
             "prompt": defining(self.recipe.prompt),
             "train": defining(self.recipe.train),
             "examples": examples,
             **({self.method.kind: own} if own is not None else {}),
+            **_tags(self.recipe),
         }
 
     def evaluate_settings(self, which: str, model: str, problems: Sequence[Problem]) -> Settings:
@@ -156,6 +164,7 @@ class OnFile:
             "dtype": self._dtype(stage, settings.engine, draws),
             "prompt": defining(self.recipe.prompt),
             "evaluate": defining(self.recipe.evaluate),
+            **_tags(self.recipe),
         }
 
     # What stages read.

@@ -88,9 +88,10 @@ class Pipeline(OnFile):
         traces = self.traces()
         folder = self.open_stage(layout.PRUNE, self.prune_settings())
         folder.try_again(self.recipe.prune.teacher.setup)
-        counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.model))
+        counter = FileTokenCounter(resolve_model(self.recipe.prune.tokenizer or self.recipe.student.source))
         with Grader() as grader:
-            checker = Checker(self.recipe.prune, grader, counter, open_scorer(self.recipe))
+            tags = self.recipe.student.thinking_tags
+            checker = Checker(self.recipe.prune, grader, counter, open_scorer(self.recipe), tags)
             pruned = run_until_done(
                 prune_traces(
                     folder,
@@ -141,7 +142,7 @@ class Pipeline(OnFile):
     def evaluate(self) -> None:
         """Run the student before and after on the same problems."""
         settings, problems = self.recipe.evaluate, self.evaluation_problems()
-        student = self.recipe.student.model
+        student = self.recipe.student.source
         base = self.open_stage(layout.EVALUATE_BASE, self.evaluate_settings(layout.BASE, student, problems))
         self._sample(base, self._evaluator(), problems, settings.runs, settings.seed)
         if self.method.trains_on == "nothing":
@@ -171,7 +172,7 @@ class Pipeline(OnFile):
         settings = self.recipe.evaluate
         prompts = self.method.prompts(self, problems)
         self._want_nothing(layout.EVALUATE_DISTILLED)
-        why = self.evaluate_settings(layout.PROMPTED, self.recipe.student.model, problems)
+        why = self.evaluate_settings(layout.PROMPTED, self.recipe.student.source, problems)
         folder = self.open_stage(layout.EVALUATE_PROMPTED, {**why, **self.method.defining_prompts()})
         self._sample(folder, self._evaluator(), problems, settings.runs, settings.seed, prompt_of=prompts)
 
@@ -290,7 +291,7 @@ def prune_file(
         refuse(preflight(recipe, run.path, (layout.PRUNE,), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:
-        checker = Checker(recipe.prune, grader, counter, open_scorer(recipe))
+        checker = Checker(recipe.prune, grader, counter, open_scorer(recipe), recipe.student.thinking_tags)
         pruned = run_until_done(
             prune_traces(folder, traces, checker, teacher_context(recipe, run, say), progress)
         )

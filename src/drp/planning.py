@@ -73,7 +73,7 @@ def estimate_costs(
                 raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
             counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
             with RunFolder(folder) as held:
-                checker = Checker(settings, grader, counter)
+                checker = Checker(settings, grader, counter, tags=recipe.student.thinking_tags)
                 context = teacher_context(recipe, held, say)
                 return [run_until_done(probe(worth, checker, context, probe_traces))]
     if traces:
@@ -119,7 +119,7 @@ def _how_many(problems: ProblemSet, limit: int | None) -> int:
 def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
     """Return what a run of the recipe would do, one line a step, and what it needs, without running or fetching anything."""
     method = recipe.method
-    student = Path(resolve_model(recipe.student.model))
+    student = Path(resolve_model(recipe.student.source))
     where = (
         "on this machine" if student.is_dir() else "a hub id, or a folder that an earlier run has yet to make"
     )
@@ -141,7 +141,7 @@ def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
         "evaluate": ", ".join(f"{s.benchmark} ({counted(s):,})" for s in recipe.evaluate.benchmarks)
         + f" × {recipe.evaluate.runs} runs, before and after",
     }
-    head = [f"recipe {recipe.name}: method {method.kind}", f"student {recipe.student.model}: {where}"]
+    head = [f"recipe {recipe.name}: method {method.kind}", f"student {recipe.student.source}: {where}"]
     stages = (*method.stages, "evaluate")
     looks = preflight(recipe, run, stages, limit, hub=False)
     missing = sum(look.state == "problem" for look in looks)

@@ -201,7 +201,7 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
         yield Finding(what="device", state="ok", detail=str(pick_device(recipe.student.device)))
     except DrpError as error:
         yield _problem("device", str(error))
-    path = resolve_model(recipe.student.model)
+    path = resolve_model(recipe.student.source)
     if Path(path).is_dir():
         if not [*Path(path).glob("*.safetensors"), *Path(path).glob("pytorch_model*.bin")]:
             yield _problem("student", f"{path} holds no weights (*.safetensors)")
@@ -219,6 +219,7 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
                 for m in prompt_messages(recipe.prompt, "1 + 1 = ?", Problem(question="", gold="").task)
             ],
             recipe.prompt.template_arguments,
+            recipe.student.thinking_tags,
         )
     except DrpError as error:
         yield _problem("student", str(error))
@@ -281,7 +282,7 @@ def _disk(recipe: Recipe, run: Path, stages: Sequence[str]) -> Finding:
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return _problem("disk", f"{there} cannot be written to; choose another folder with --out")
-    student = Path(resolve_model(recipe.student.model))
+    student = Path(resolve_model(recipe.student.source))
     weights = sum(p.stat().st_size for p in student.glob("*.safetensors")) if student.is_dir() else 0
     needed = COPIES * weights if layout.TRAIN in stages else 0.0
     needed += BYTES_A_TRACE * recipe.generate.samples * sum(s.count or 0 for s in recipe.problems)

@@ -17,6 +17,7 @@ from drp.engines.limits import Limits
 from drp.engines.openai_engine import OpenAIEngine
 from drp.errors import EngineError
 from drp.records import Completion, Failure
+from drp.text.thinking import Tags
 from tests.loopback import CutConnectionError, Loopback, completion, failure
 
 Play = Callable[[int], web.StreamResponse]
@@ -299,6 +300,18 @@ async def test_a_students_cut_or_unclosed_thinking_is_no_answer(
     (found,) = await ask(server, thinks=True, prefilled=prefilled)
     assert isinstance(found, Completion)
     assert (found.thinking, found.answer, found.closed) == (thinking, answer, closed)
+
+
+async def test_a_reply_is_split_by_the_students_own_tags(server: Loopback, script: Script) -> None:
+    """A served student with other tags than R1's had no thinking, or no answer, in any of its replies."""
+    tags = Tags("[THINK]", "[/THINK]")
+    script.play = lambda n: completion(
+        {"content": "a\n[/THINK]\n\nb"} if n == 1 else {"content": "[THINK]a[/THINK]b"}
+    )
+    for prefilled in (True, False):
+        (found,) = await ask(server, thinks=True, prefilled=prefilled, tags=tags)
+        assert isinstance(found, Completion)
+        assert (found.thinking, found.answer, found.closed) == ("a", "b", True)
 
 
 async def test_thinking_tokens_of_parsers(server: Loopback, script: Script) -> None:

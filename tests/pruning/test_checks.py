@@ -3,6 +3,7 @@ import pytest
 from drp.pruning.checks import Candidate, CheckLimits, run_checks, states
 from drp.pruning.skills import SKILLS, classify, is_filler
 from drp.records import Check, Edit, EditScript
+from drp.text.thinking import Tags
 from drp.text.units import split_units
 
 ORIGINAL = (
@@ -55,6 +56,17 @@ def test_each_check_can_fail() -> None:
     foreign = "Hence, by direct computation, the remaining count equals 57."
     assert not checks_of(rewrite(foreign), foreign)["own_share"].passed
     assert not checks_of(rewrite("So 57."), "So 57.")["reflection"].passed
+
+
+@pytest.mark.parametrize("tags", [Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]")])
+def test_the_students_own_tags_have_no_place_in_its_thinking(tags: Tags) -> None:
+    """A teacher that writes them would have the student close its thinking twice, whatever they are."""
+    text = f"So 57. {tags.close} 57"
+    edit = Edit(first=0, last=0, action="rewrite", skills=("arithmetic",), text=text)
+    script = EditScript(units=1, edits=(edit,))
+    candidate = Candidate("q", "57", ["So 57, that is 57."], "57", script, text, "57", tags)
+    found = {c.name: c for c in run_checks(candidate, grade, CheckLimits())}["well_formed"]
+    assert not found.passed and found.detail == f"tag {tags.close}"
 
 
 def test_a_number_computed_in_the_rewrite_is_grounded() -> None:

@@ -12,6 +12,7 @@ from drp.recipe import PruneSettings
 from drp.records import EditScript
 from drp.stages.checking import Checker, open_pool
 from drp.teachers.rules import RulesTeacher
+from drp.text.thinking import THINK, Tags
 from drp.text.tokens import FileTokenCounter
 from tests.teachers.test_protocols import TRACE, UNITS
 
@@ -32,6 +33,21 @@ async def test_a_pool_checks_as_this_process_does(counter: FileTokenCounter) -> 
         found = await asyncio.gather(*jobs, return_exceptions=True)
     assert found[:20] == [here] * 20
     assert isinstance(found[20], DrpError) and "covers 0 units" in str(found[20])
+
+
+async def test_tokens_are_counted_with_the_students_own_tags(counter: FileTokenCounter) -> None:
+    """The tags are part of what a student writes, and more tokens where its tokenizer spells them out."""
+    script = RulesTeacher().script(TRACE.question, TRACE.answer, UNITS)
+    spelt = Tags("[BEGIN THINKING]", "[END THINKING]")
+    more = counter(spelt.close) - counter(THINK.close)
+    with Grader() as grader, open_pool(counter) as pool:
+        usual = await Checker(PruneSettings(), grader, counter).check(TRACE, UNITS, script, TRACE.answer)
+        for where in (None, pool):
+            checker = Checker(PruneSettings(), grader, counter, tags=spelt, pool=where)
+            found = await checker.check(TRACE, UNITS, script, TRACE.answer)
+            assert more > 0
+            assert found.tokens_before == usual.tokens_before + more
+            assert found.tokens_after == usual.tokens_after + more
 
 
 async def test_a_killed_process_is_an_error_that_says_so(counter: FileTokenCounter) -> None:

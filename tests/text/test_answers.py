@@ -2,7 +2,7 @@ import pytest
 
 from drp.text.answers import boxed, final_answer, normalise, stated_answer
 from drp.text.loops import loop_period
-from drp.text.thinking import join_thinking, split_thinking
+from drp.text.thinking import Tags, join_thinking, split_thinking
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,17 @@ def test_split_thinking(text: str, opened: bool, parts: tuple[str, str, bool]) -
 
 def test_join_and_split_are_inverse() -> None:
     assert split_thinking(join_thinking("a\nb", "c"), opened=True) == ("a\nb", "c", True)
+
+
+def test_a_model_may_think_between_other_tags() -> None:
+    """Magistral's thinking was taken for its answer: the tags were R1's, whoever wrote."""
+    tags = Tags("[THINK]", "[/THINK]")
+    text = join_thinking("a </think> b", "c", tags)
+    assert split_thinking(text, opened=True, tags=tags) == ("a </think> b", "c", True)
+    assert split_thinking(f"[THINK]{text}", opened=False, tags=tags) == ("a </think> b", "c", True)
+    assert split_thinking("[THINK]a", opened=False, tags=tags) == ("a", "", False)
+    assert split_thinking("a[/THINK]", opened=True, cut=True, tags=tags) == ("a", "", False)
+    assert tags.end("ask[THINK]\n") and not tags.end("ask<think>\n")
 
 
 def test_loops_are_found_and_prose_is_not() -> None:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 
 from drp.engines.base import Wasted
 from drp.records import Completion, FinishReason, Usage
-from drp.text.thinking import CLOSE, split_thinking
+from drp.text.thinking import THINK, Tags, split_thinking
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "content_filter": "content_filter",
@@ -76,7 +76,9 @@ class BadReplyError(Exception):
         self.kind, self.wasted = kind, wasted
 
 
-def read_reply(content: bytes, worst: Usage, *, thinks: bool = False, prefilled: bool = False) -> Completion:
+def read_reply(
+    content: bytes, worst: Usage, *, thinks: bool = False, prefilled: bool = False, tags: Tags = THINK
+) -> Completion:
     """Return the completion that a reply's body holds.
 
     Args:
@@ -84,6 +86,7 @@ def read_reply(content: bytes, worst: Usage, *, thinks: bool = False, prefilled:
         worst: What the reply cost at most, in case it does not say.
         thinks: Whether a student answers, so that text that was cut off, or that never closed the thinking, has no answer.
         prefilled: Whether the student's template opens the thinking itself.
+        tags: What stands around the thinking.
 
     Raises:
         BadReplyError: It is not a chat completion.
@@ -95,7 +98,7 @@ def read_reply(content: bytes, worst: Usage, *, thinks: bool = False, prefilled:
         raise BadReplyError("malformed_reply", message, _wasted(content, worst)) from error
     if not reply.choices:
         raise BadReplyError("empty_reply", "the reply has no choices", _wasted(content, worst))
-    return _completion(reply.choices[0], reply.usage or _Usage(), thinks, prefilled)
+    return _completion(reply.choices[0], reply.usage or _Usage(), thinks, prefilled, tags)
 
 
 def _wasted(content: bytes, worst: Usage) -> Wasted:
@@ -106,7 +109,7 @@ def _wasted(content: bytes, worst: Usage) -> Wasted:
         return Wasted(raw=raw, usage=worst)
 
 
-def _completion(choice: _Choice, usage: _Usage, thinks: bool, prefilled: bool) -> Completion:
+def _completion(choice: _Choice, usage: _Usage, thinks: bool, prefilled: bool, tags: Tags) -> Completion:
     message, content = choice.message, choice.message.content or ""
     finish = _FINISH.get(choice.finish_reason or "stop", "stop")
     # Servers with a reasoning parser put the thinking in a field of its own.
@@ -116,9 +119,11 @@ def _completion(choice: _Choice, usage: _Usage, thinks: bool, prefilled: bool) -
     elif apart:
         thinking, answer, closed = apart.strip(), content.strip(), bool(content.strip())
     elif thinks:
-        thinking, answer, closed = split_thinking(content, opened=prefilled, cut=finish == "length")
+        thinking, answer, closed = split_thinking(
+            content, opened=prefilled, cut=finish == "length", tags=tags
+        )
     else:
-        thinking, answer, closed = split_thinking(content, opened=CLOSE in content)
+        thinking, answer, closed = split_thinking(content, opened=tags.close in content, tags=tags)
     details: Any = usage.completion_tokens_details
     counted = details.reasoning_tokens if details else None
     if thinks and not closed:

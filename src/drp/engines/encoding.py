@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from drp.errors import EngineError
-from drp.text.thinking import CLOSE, OPEN
+from drp.text.thinking import THINK, Tags
 
 MARK = "\ufdd0"
 """Unicode sets this code point aside for use inside programs; no text may hold it."""
@@ -23,8 +23,8 @@ _BARRED = re.compile(r"<[|｜].+[|｜]>", re.DOTALL)
 
 
 @lru_cache(maxsize=8)
-def _control_tokens(tokenizer: Any) -> frozenset[str]:
-    """Return the tokens that structure a conversation: the special ones, and tags of the template or with bars.
+def _control_tokens(tokenizer: Any, tags: Tags) -> frozenset[str]:
+    """Return the tokens that structure a conversation: the special ones, tags of thinking, of the template or with bars.
 
     Other added tokens (runs of spaces, ``<b>``) are ordinary text to which a tokenizer gave one id.
     """
@@ -33,36 +33,39 @@ def _control_tokens(tokenizer: Any) -> frozenset[str]:
     for token in tokenizer.added_tokens_decoder.values():
         text = str(token.content)
         named = _TAG.fullmatch(text) and (text in template or _BARRED.fullmatch(text))
-        if token.special or named or text in (OPEN, CLOSE):
+        if token.special or named or text in tags:
             found.add(text)
     return frozenset(t for t in found if len(t) > 1 and not t.isspace())
 
 
 @lru_cache(maxsize=16)
-def _first_letters(tokenizer: Any, tags: bool) -> re.Pattern[str] | None:
+def _first_letters(tokenizer: Any, tags: Tags, spare_tags: bool) -> re.Pattern[str] | None:
     """Return what finds the first letter of every control token, of overlapping ones too."""
-    left_out = set[str]() if tags else {OPEN, CLOSE}
-    tokens = sorted(_control_tokens(tokenizer) - left_out)
+    tokens = sorted(_control_tokens(tokenizer, tags) - set(tags if spare_tags else ()))
     return re.compile(f"(?=(?:{'|'.join(map(re.escape, tokens))}))(.)", re.DOTALL) if tokens else None
 
 
-def shield(tokenizer: Any, text: str, *, tags: bool = True) -> str:
-    """Return ``text`` with a mark in every control token; ``tags`` counts the tags of thinking among them."""
-    starts = _first_letters(tokenizer, tags)
+def shield(tokenizer: Any, text: str, tags: Tags = THINK, *, spare_tags: bool = False) -> str:
+    """Return ``text`` with a mark in every control token, among which are the tags of thinking unless they are spared."""
+    starts = _first_letters(tokenizer, tags, spare_tags)
     return starts.sub(rf"\1{MARK}", text) if starts else text
 
 
 def render_prompt(
-    tokenizer: Any, messages: Sequence[dict[str, str]], arguments: Mapping[str, Any] | None = None
+    tokenizer: Any,
+    messages: Sequence[dict[str, str]],
+    arguments: Mapping[str, Any] | None = None,
+    tags: Tags = THINK,
 ) -> str:
     """Return the text of a prompt, its messages shielded, up to where the student starts to write.
 
-    ``arguments`` go to the template, such as ``enable_thinking``; one that it does not know changes nothing. Tags of thinking in a message stay: an instruction may well speak of them, and they end no turn.
+    ``arguments`` go to the template, such as ``enable_thinking``; one that it does not know changes nothing. The tags of
+    thinking stay where a message holds them: an instruction may well speak of them, and they end no turn.
 
     Raises:
         EngineError: The template refuses the messages, as Gemma's does a system prompt.
     """
-    shielded = [{**m, "content": shield(tokenizer, m["content"], tags=False)} for m in messages]
+    shielded = [{**m, "content": shield(tokenizer, m["content"], tags, spare_tags=True)} for m in messages]
     try:
         return str(
             tokenizer.apply_chat_template(
@@ -83,12 +86,14 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return [i for piece in pieces for i in tokenizer(piece, add_special_tokens=False)["input_ids"]]
 
 
-def prefills_thinking(path: str, arguments: Mapping[str, Any] | None = None) -> bool | None:
+def prefills_thinking(
+    path: str, arguments: Mapping[str, Any] | None = None, tags: Tags = THINK
+) -> bool | None:
     """Return whether a student's template ends the prompt in the opening tag, or ``None`` where it cannot be read here."""
     try:
         from drp.engines.transformers_engine import load_tokenizer
 
-        text = render_prompt(load_tokenizer(path), [{"role": "user", "content": "1 + 1 = ?"}], arguments)
+        asked = [{"role": "user", "content": "1 + 1 = ?"}]
+        return tags.end(render_prompt(load_tokenizer(path), asked, arguments, tags))
     except (ImportError, EngineError):
         return None
-    return text.rstrip().endswith(OPEN)

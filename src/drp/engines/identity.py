@@ -1,8 +1,12 @@
-"""What defines a model: its files if local, its name and revision otherwise. Needs no torch."""
+"""What a model is called and what defines it: its files if local, its name and commit otherwise. Needs no torch.
+
+A model is the folder of a checkpoint, an id on the hub, or such an id with one of its revisions: ``org/name@v1.0``.
+"""
 
 import hashlib
 import json
 import os
+import re
 from fnmatch import fnmatch
 from functools import lru_cache
 from importlib.resources import files
@@ -18,6 +22,9 @@ _DEFINING = (
 _REMEMBERED_FROM = 64 << 20
 """Bytes from which a file's digest is kept in the cache folder: reading 15 GB takes ten seconds or more."""
 _CACHE = "digests.json"
+HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+"""``gpt2``, ``Qwen/Qwen3-4B``; neither ``/data/model`` nor ``runs/a/train/model``, which can only be folders."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def resolve_model(name: str) -> str:
@@ -25,6 +32,20 @@ def resolve_model(name: str) -> str:
     if name == "mini":
         return str(files("drp.mini") / "student")
     return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Return the hub id and the revision of ``org/name@revision``; ``None`` where there is none, or ``name`` is a folder."""
+    id_, _, revision = name.partition("@")
+    if not revision or not HUB_ID.fullmatch(id_) or Path(name).exists():
+        return name, None
+    return id_, revision
+
+
+def pretrained(name: str) -> dict[str, str]:
+    """Return the arguments of ``from_pretrained``, of models and tokenizers alike, that load a model by its full name."""
+    id_, revision = split_revision(name)
+    return {"pretrained_model_name_or_path": id_, "revision": revision or "main"}
 
 
 def cache_folder() -> Path:
@@ -75,13 +96,14 @@ def model_identity(name: str) -> dict[str, str]:
     """Return what identifies a model's behaviour, for fingerprints.
 
     A local folder is identified by the content of its weights, configuration and tokenizer, not by
-    where it lies; anything else by its name and, as far as it can be found out, the commit that the name
-    stands for today.
+    where it lies; anything else by its id on the hub and, as far as it can be found out without fetching it, the
+    commit that its revision stands for today. So a branch, a tag and their commit are one and the same model.
     """
     folder = Path(resolve_model(name))
     if not folder.is_dir():
-        revision = _hub_revision(name)
-        return {"model": name} | ({"revision": revision} if revision else {})
+        id_, revision = split_revision(name)
+        commit = _commit(id_, revision)
+        return {"model": id_} | ({"revision": commit} if commit else {})
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if any(fnmatch(path.name, pattern) for pattern in _DEFINING) and path.is_file():
@@ -90,16 +112,22 @@ def model_identity(name: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=16)
-def _hub_revision(name: str) -> str | None:
-    """Return the commit of a hub model's main branch: the hub's word, else that of the copy on this machine."""
+def _commit(id_: str, revision: str | None) -> str | None:
+    """Return the commit of a hub model's revision, left out that of its main branch.
+
+    It is the hub's word, else that of the copy on this machine, else the revision as it was given.
+    """
+    if revision and _COMMIT.fullmatch(revision):
+        return revision
     try:
         from huggingface_hub import HfApi, constants
     except ImportError:
-        return None
+        return revision
     try:
         if not constants.HF_HUB_OFFLINE:
-            return HfApi().model_info(name, timeout=10).sha
+            return HfApi().model_info(id_, revision=revision, timeout=10).sha
     except Exception:  # noqa: BLE001 – no network, no such model, no name of the hub's: loading it will say so
         pass
-    main = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "refs" / "main"
-    return main.read_text().strip() if main.is_file() else None
+    refs = Path(constants.HF_HUB_CACHE) / f"models--{id_.replace('/', '--')}" / "refs"
+    found = refs / (revision or "main")
+    return found.read_text().strip() if found.is_file() else revision

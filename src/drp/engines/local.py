@@ -32,6 +32,7 @@ class TransformersSettings(EngineSettings):
             device=student.device,
             dtype=student.dtype,
             batch_size=self.batch_size,
+            tags=student.thinking_tags,
         )
 
     def number_format(self, student: StudentSettings) -> str:

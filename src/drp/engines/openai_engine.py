@@ -32,6 +32,7 @@ from drp.errors import EngineError
 from drp.records import Completion, Failure, Usage
 from drp.runs.concurrency import as_they_land
 from drp.runs.stage import Say, silent
+from drp.text.thinking import THINK, Tags
 
 LOOK_AGAIN_S = 2.0
 """Seconds between looks whether a server that went away is back."""
@@ -60,6 +61,7 @@ class OpenAIEngine:
         setup: str | None = None,
         thinks: bool = False,
         prefilled: bool = False,
+        tags: Tags = THINK,
         say: Say = silent,
     ) -> None:
         """Connect to an endpoint.
@@ -80,6 +82,7 @@ class OpenAIEngine:
             setup: Identity of these settings; what is final under them may be tried again under others.
             thinks: Whether replies are a student's traces: text that was cut off or never closed has no answer.
             prefilled: Whether the student's template opens the thinking itself.
+            tags: What the model writes around its thinking.
             say: Told when the server goes away and comes back.
 
         Raises:
@@ -92,7 +95,7 @@ class OpenAIEngine:
         if preset and preset.schema_format:
             self.provider = self.provider.model_copy(update={"schema_format": preset.schema_format})
         self.omit, self.extra, self.setup = omit, extra or {}, setup
-        self.thinks, self.prefilled, self.say = thinks, prefilled, say
+        self.thinks, self.prefilled, self.tags, self.say = thinks, prefilled, tags, say
         self.timeout_s, self.max_retries, self.restart_s = timeout_s, max_retries, restart_s
         self.concurrency = concurrency
         self.limits = Limits(concurrency, requests_per_minute, tokens_per_minute)
@@ -247,7 +250,7 @@ class OpenAIEngine:
         """
         prompt = rough_tokens("".join(str(m["content"]) for m in body["messages"]))
         worst = Usage(prompt_tokens=prompt, completion_tokens=body[self.provider.length])
-        return read_reply(content, worst, thinks=self.thinks, prefilled=self.prefilled)
+        return read_reply(content, worst, thinks=self.thinks, prefilled=self.prefilled, tags=self.tags)
 
     async def close(self) -> None:
         """Close the connections."""

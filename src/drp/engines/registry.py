@@ -23,8 +23,8 @@ class Subject:
 
     @property
     def model(self) -> str:
-        """Folder or hub id."""
-        return self.made or self.student.model
+        """Folder or hub id, with the revision behind it if there is one."""
+        return self.made or self.student.source
 
 
 class EngineSettings(Kind):

@@ -12,6 +12,7 @@ from drp.engines.settings import EndpointSettings, StudentSettings
 from drp.errors import IncompleteError
 from drp.runs.fingerprints import EXECUTION
 from drp.runs.stage import Say, silent
+from drp.text.thinking import THINK, Tags
 
 if TYPE_CHECKING:
     from drp.engines.openai_engine import OpenAIEngine
@@ -26,7 +27,7 @@ class OpenAISettings(EndpointSettings, EngineSettings):
     trained_model: str | None = Field(default=None, json_schema_extra=EXECUTION)
     """The trained model's name there, such as that of a LoRA adapter (vLLM: `--lora-modules NAME=RUN/train/adapter`)."""
     prefilled: bool | None = Field(default=None, json_schema_extra=EXECUTION)
-    """Whether the student's template ends the prompt in `<think>`; left out: as its tokenizer's template does, else yes."""
+    """Whether the student's template opens the thinking itself; left out: as its tokenizer's template does, else yes."""
 
     in_process: ClassVar[bool] = False
 
@@ -41,13 +42,21 @@ class OpenAISettings(EndpointSettings, EngineSettings):
             )
         prefilled = self.prefilled
         if prefilled is None:
-            prefilled = prefills_thinking(resolve_model(student.model), subject.prompt.template_arguments)
+            arguments, tags = subject.prompt.template_arguments, student.thinking_tags
+            prefilled = prefills_thinking(resolve_model(student.source), arguments, tags)
         if prefilled is None:
             say(
                 f"note: the chat template of {student.model} cannot be read here, so replies without tags are taken for "
                 "thinking that never closed; set engine.prefilled=false if the student opens its thinking itself"
             )
-        return open_endpoint(name or subject.model, self, say, thinks=True, prefilled=prefilled is not False)
+        return open_endpoint(
+            name or student.model,
+            self,
+            say,
+            thinks=True,
+            prefilled=prefilled is not False,
+            tags=student.thinking_tags,
+        )
 
     def endpoint(self, student: StudentSettings) -> tuple[str, EndpointSettings]:
         """Return the student's name there, and these settings."""
@@ -61,6 +70,7 @@ def open_endpoint(
     *,
     thinks: bool = False,
     prefilled: bool = False,
+    tags: Tags = THINK,
 ) -> "OpenAIEngine":
     """Return what asks an endpoint; see :class:`drp.engines.openai_engine.OpenAIEngine`."""
     from drp.engines.openai_engine import OpenAIEngine
@@ -81,5 +91,6 @@ def open_endpoint(
         setup=endpoint.setup,
         thinks=thinks,
         prefilled=prefilled,
+        tags=tags,
         say=say,
     )

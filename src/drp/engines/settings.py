@@ -1,12 +1,15 @@
 """What every engine is told: the student, how it is asked, and where an endpoint is. Light: no torch, no client."""
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from drp.engines.identity import HUB_ID
 from drp.engines.providers import ProviderName
 from drp.records import Record, content_id
 from drp.runs.fingerprints import EXECUTION, UNLESS_SET
+from drp.text.thinking import THINK, Tags
 
 
 class StudentSettings(Record):
@@ -14,10 +17,43 @@ class StudentSettings(Record):
 
     model: str = "mini"
     """`mini` for the embedded student, a checkpoint folder, or a hub id."""
+    revision: str | None = Field(default=None, min_length=1, json_schema_extra=EXECUTION)
+    """Branch, tag or commit of a hub id; left out: its main branch. What counts is the commit that it stands for."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the weights; auto is bfloat16 on GPU, float32 on CPU."""
     device: str = Field(default="auto", json_schema_extra=EXECUTION)
     """Where it runs: auto, cpu, cuda, cuda:1 …"""
+    thinking_tags: Tags = Field(default=THINK, json_schema_extra=UNLESS_SET)
+    """What it writes before and after its thinking, such as `["[THINK]", "[/THINK]"]` (Magistral)."""
+
+    @property
+    def source(self) -> str:
+        """Where its files come from: as ``model``, with the revision behind it: ``org/name@revision``."""
+        return f"{self.model}@{self.revision}" if self.revision else self.model
+
+    @model_validator(mode="after")
+    def _has_revisions(self) -> "StudentSettings":
+        if self.revision and (self.model == "mini" or not HUB_ID.fullmatch(self.model)):
+            raise ValueError(
+                f"only a model on the hub has revisions, and {self.model} is none: leave student.revision out"
+            )
+        return self
+
+    @field_validator("thinking_tags", mode="before")
+    @classmethod
+    def _two(cls, tags: object) -> object:
+        if not isinstance(tags, list | tuple) or len(cast("Sequence[object]", tags)) != 2:
+            raise ValueError("give two texts, the opening and the closing tag")
+        return tuple(cast("Sequence[object]", tags))
+
+    @field_validator("thinking_tags")
+    @classmethod
+    def _told_apart(cls, tags: Tags) -> Tags:
+        if any(not tag or tag != tag.strip() for tag in tags):
+            raise ValueError("a tag must not be empty, and no white space may stand around it")
+        if tags.open in tags.close or tags.close in tags.open:
+            raise ValueError("the two tags must differ, and none may hold the other")
+        return tags
 
 
 class PromptSettings(Record):

@@ -16,11 +16,11 @@ from transformers.utils import logging
 from drp.engines.base import Reply, Request, Sampling
 from drp.engines.decoding import decode
 from drp.engines.encoding import encode, render_prompt
-from drp.engines.identity import model_identity
+from drp.engines.identity import model_identity, pretrained
 from drp.engines.slots import SlotDecoder, fits
 from drp.errors import EngineError, out_of_memory
 from drp.records import Completion, Usage
-from drp.text.thinking import CLOSE, OPEN, split_thinking
+from drp.text.thinking import THINK, Tags, split_thinking
 
 REFILLS = 4
 """On a GPU a batch holds so many times the slots."""
@@ -63,7 +63,7 @@ def load_tokenizer(path: str) -> Any:
         EngineError: There is none at ``path``; the message says how to mend that.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(**pretrained(path))
     except (OSError, ValueError) as error:
         raise _cannot_load(path, error) from error
     if not getattr(tokenizer, "chat_template", None):
@@ -77,7 +77,7 @@ def _cannot_load(path: str, error: Exception) -> EngineError:
     reason = str(error).split("\n", 1)[0]
     return EngineError(
         f"cannot load the student {path!r}: {reason} Give a local checkpoint folder, a hub id "
-        "that this machine can reach, or `mini` for the embedded student."
+        "that this machine can reach, with a revision it has, or `mini` for the embedded student."
     )
 
 
@@ -90,7 +90,8 @@ def load_model(path: str, device: str, dtype: str) -> PreTrainedModel:
     logging.disable_progress_bar()  # stages show progress of their own
     where = pick_device(device)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, pick_dtype(device, dtype)))
+        number_format = getattr(torch, pick_dtype(device, dtype))
+        model = AutoModelForCausalLM.from_pretrained(**pretrained(path), dtype=number_format)
     except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         if out_of_memory(error):
             raise
@@ -122,8 +123,16 @@ class TransformersEngine:
     the slots of finished rows are taken by others.
     """
 
-    def __init__(self, path: str, *, device: str = "auto", dtype: str = "auto", batch_size: int = 64) -> None:
-        self.path, self.batch_size = path, batch_size
+    def __init__(
+        self,
+        path: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 64,
+        tags: Tags = THINK,
+    ) -> None:
+        self.path, self.batch_size, self.tags = path, batch_size, tags
         self.tokenizer = load_tokenizer(path)
         self.model = load_model(path, device, dtype)
         self.stop_ids = stop_ids(self.model, self.tokenizer)
@@ -144,8 +153,8 @@ class TransformersEngine:
 
     def _render(self, request: Request) -> tuple[list[int], bool]:
         messages = [m.model_dump() for m in request.messages]
-        text = render_prompt(self.tokenizer, messages, request.template_arguments)
-        return encode(self.tokenizer, text), text.rstrip().endswith(OPEN)
+        text = render_prompt(self.tokenizer, messages, request.template_arguments, self.tags)
+        return encode(self.tokenizer, text), self.tags.end(text)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Group by sampling and prompt length, longest first, so that memory trouble shows early."""
@@ -201,7 +210,7 @@ class TransformersEngine:
         stopped = bool(output) and output[-1] in self.stop_ids
         body = output[:-1] if stopped else output
         text = self.tokenizer.decode(body, skip_special_tokens=False)
-        thinking, answer, closed = split_thinking(text, opened=opened, cut=not stopped)
+        thinking, answer, closed = split_thinking(text, opened=opened, cut=not stopped, tags=self.tags)
         return Completion(
             thinking=thinking,
             answer=answer,
@@ -218,13 +227,13 @@ class TransformersEngine:
         """Count generated ids up to and including the closing tag, from the ids themselves."""
         if not closed:
             return len(output) if thought else 0
-        tag = self.tokenizer.convert_tokens_to_ids(CLOSE)
-        if tag in output:
+        tag = self.tokenizer.convert_tokens_to_ids(self.tags.close)
+        if tag != self.tokenizer.unk_token_id and tag in output:
             return output.index(tag) + 1
         low, high = 0, len(output)  # the tag is spelled in several tokens: find where it completes
         while low < high:
             middle = (low + high) // 2
-            if CLOSE in self.tokenizer.decode(output[:middle], skip_special_tokens=False):
+            if self.tags.close in self.tokenizer.decode(output[:middle], skip_special_tokens=False):
                 high = middle
             else:
                 low = middle + 1

@@ -45,7 +45,7 @@ class ValveSettings(MethodSettings):
                 f"share-{share:g}",
                 context.training_problems(),
                 {"short": short, "share": share},
-                model=partial(self._between, context.student.model, share),
+                model=partial(self._between, context.student.source, share),
             )
 
     def _between(self, student: str, share: float, folder: Path) -> str:

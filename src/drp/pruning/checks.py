@@ -13,6 +13,7 @@ from drp.records import Check, EditScript, Record
 from drp.text.answers import normalise
 from drp.text.equations import find_equations
 from drp.text.numbers import numbers_in, parse_number
+from drp.text.thinking import THINK, Tags
 
 Grader = Callable[[str, str], bool]
 """Whether an answer text states the gold answer: ``grader(answer, gold)``."""
@@ -55,6 +56,8 @@ class Candidate:
     script: EditScript
     thinking: str
     answer: str
+    tags: Tags = THINK
+    """What the student writes around its thinking, and nowhere else."""
 
     @property
     def original(self) -> str:
@@ -113,9 +116,10 @@ def _unmatched(text: str, opening: str, closing: str) -> int:
     return open_ + lone
 
 
-def _defects(text: str) -> Counter[str]:
+def _defects(text: str, tags: Tags) -> Counter[str]:
     """Count what is wrong with the form of a text, by what it is."""
     found = Counter(f"tag {match.group()}" for match in _TAG.finditer(text))
+    found.update({f"tag {tag}": text.count(tag) for tag in tags if not _TAG.fullmatch(tag)})
     lines = text.replace("\\\\", "")  # a line break in LaTeX may stand before a bracket: \\[2pt]
     for opening, closing in _PAIRS:
         found[f"unbalanced {opening}"] = _unmatched(lines, opening, closing)
@@ -131,12 +135,12 @@ def _defects(text: str) -> Counter[str]:
 
 def _well_formed(c: Candidate) -> Check:
     """Refuse tags, empty texts, and defects of form that the original does not have as often."""
-    added = _defects(c.thinking) - Counter(
-        {name: n for name, n in _defects(c.original).items() if not name.startswith("tag ")}
+    added = _defects(c.thinking, c.tags) - Counter(
+        {name: n for name, n in _defects(c.original, c.tags).items() if not name.startswith("tag ")}
     )
     found = [f"{name} ({n} times)" if n > 1 else name for name, n in added.items()]
     found += [f"{name} is empty" for name in ("thinking", "answer") if not getattr(c, name).strip()]
-    found += [f"{name} in the answer" for name in _defects(c.answer) if name.startswith("tag ")]
+    found += [f"{name} in the answer" for name in _defects(c.answer, c.tags) if name.startswith("tag ")]
     return Check(
         name="well_formed", passed=not found, figures={"defects": len(found)}, detail="; ".join(found)
     )

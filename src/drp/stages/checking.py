@@ -21,7 +21,7 @@ from drp.recipe import PruneSettings
 from drp.records import Check, EditScript, Trace
 from drp.runs.concurrency import RARELY
 from drp.stages.scoring import Scorer
-from drp.text.thinking import join_thinking
+from drp.text.thinking import THINK, Tags, join_thinking
 from drp.text.tokens import TokenCounter
 
 MOST_WORKERS = 4
@@ -49,19 +49,24 @@ def check_script(
     limits: CheckLimits,
     grader: Grader,
     count: TokenCounter,
+    tags: Tags = THINK,
 ) -> Checked:
     """Apply a script and check and count the result."""
     thinking = apply_script(units, script)
-    candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer)
+    candidate = Candidate(trace.question, trace.gold, units, trace.answer, script, thinking, answer, tags)
+
+    def grade(text: str, gold: str) -> bool:
+        return grader.solves(text, trace.model_copy(update={"gold": gold}))
+
     return Checked(
         thinking,
-        run_checks(candidate, lambda text, _: grader.solves(text, trace), limits),
-        count(join_thinking(trace.thinking, trace.answer)),
-        count(join_thinking(thinking, answer)),
+        run_checks(candidate, grade, limits),
+        count(join_thinking(trace.thinking, trace.answer, tags)),
+        count(join_thinking(thinking, answer, tags)),
     )
 
 
-Job = tuple[Trace, Sequence[str], EditScript, str, CheckLimits]
+Job = tuple[Trace, Sequence[str], EditScript, str, CheckLimits, Tags]
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Checker:
     grader: Grader
     count: TokenCounter
     scorer: Scorer | None = None
+    tags: Tags = THINK
     pool: "CheckerPool | None" = field(default=None, repr=False)
 
     async def check(self, trace: Trace, units: Sequence[str], script: EditScript, answer: str) -> Checked:
@@ -80,10 +86,10 @@ class Checker:
         Raises:
             EditScriptError: The script is for other units.
         """
-        limits = self.settings.checks
+        limits, tags = self.settings.checks, self.tags
         if self.pool is None:
-            return check_script(trace, units, script, answer, limits, self.grader, self.count)
-        return await self.pool.check((trace, units, script, answer, limits))
+            return check_script(trace, units, script, answer, limits, self.grader, self.count, tags)
+        return await self.pool.check((trace, units, script, answer, limits, tags))
 
 
 class CheckerPool:
@@ -214,9 +220,9 @@ def _end_with_parent() -> None:
 def _check_here(jobs: Sequence[Job]) -> list[Checked | DrpError]:
     grader, count = _tools[0]
     found: list[Checked | DrpError] = []
-    for trace, units, script, answer, limits in jobs:
+    for trace, units, script, answer, limits, tags in jobs:
         try:
-            found.append(check_script(trace, units, script, answer, limits, grader, count))
+            found.append(check_script(trace, units, script, answer, limits, grader, count, tags))
         except DrpError as error:
             found.append(error)
     return found

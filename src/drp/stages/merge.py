@@ -43,7 +43,9 @@ def merge_at(run: Path, adapter_scale: float, out: Path) -> Path:
     half = out.with_name(out.name + ".tmp")
     try:
         # The adapter says what it was trained on; the recipe on file may have been changed since.
-        student = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+        config = json.loads((adapter / "adapter_config.json").read_text())
+        id_, revision = config["base_model_name_or_path"], config.get("revision")
+        student = f"{id_}@{revision}" if revision else id_
         merge(student, adapter, adapter_scale, load_tokenizer(student), half)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise TrainingError(

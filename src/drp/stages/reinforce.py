@@ -58,6 +58,7 @@ def reinforce_student(
                 tokenizer,
                 [m.model_dump() for m in prompt_messages(recipe.prompt, p.question, p.task)],
                 recipe.prompt.template_arguments,
+                student.tags,
             ),
             p.id,
         )

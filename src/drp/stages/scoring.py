@@ -28,8 +28,8 @@ class StudentScorer:
             from drp.engines.transformers_engine import load_model, load_tokenizer
         except ImportError as error:
             raise MissingExtraError(str(error.name), "train") from error
-        path = resolve_model(student.model)
-        self.prompt = prompt
+        path = resolve_model(student.source)
+        self.prompt, self.tags = prompt, student.thinking_tags
         self._tokenizer = load_tokenizer(path)
         self._model = load_model(path, student.device, student.dtype)
         self._one_at_a_time = asyncio.Lock()
@@ -43,7 +43,10 @@ class StudentScorer:
 
         messages = [m.model_dump() for m in prompt_messages(self.prompt, question, task)]
         arguments = self.prompt.template_arguments
-        examples = [build_example(self._tokenizer, "", messages, t, a, arguments) for t, a in responses]
+        examples = [
+            build_example(self._tokenizer, "", messages, thinking, answer, arguments, self.tags)
+            for thinking, answer in responses
+        ]
         async with self._one_at_a_time:
             found = await asyncio.to_thread(summed_nll, self._model, examples)
         return [total / max(1, tokens) for total, tokens in found]

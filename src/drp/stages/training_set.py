@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def to_train(student: StudentSettings) -> StudentModel:
     """Return the student as trainings take it."""
-    return StudentModel(resolve_model(student.model), student.device, student.dtype)
+    return StudentModel(resolve_model(student.source), student.device, student.dtype, student.thinking_tags)
 
 
 def choose(targets: Sequence[Target], most: int, seed: int) -> list[Target]:
@@ -53,6 +53,7 @@ def examples_of(
             target.own_thinking if original else target.thinking,
             target.own_answer if original else target.answer,
             recipe.prompt.template_arguments,
+            recipe.student.thinking_tags,
         )
         for target in chosen
     ]

@@ -18,7 +18,7 @@ class TokenCounter(Protocol):
 
 
 class FileTokenCounter:
-    """Counts with a ``tokenizer.json``, from a folder or from the hub."""
+    """Counts with a ``tokenizer.json``, from a folder or from the hub (``org/name``, ``org/name@revision``)."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -29,7 +29,8 @@ class FileTokenCounter:
             if file.is_file():
                 self._tokenizer = Tokenizer.from_file(str(file))
             else:
-                self._tokenizer = Tokenizer.from_pretrained(source)
+                id_, _, revision = source.partition("@")
+                self._tokenizer = Tokenizer.from_pretrained(id_, revision=revision or "main")
         except Exception as error:  # the library raises bare Exception for files and hub alike
             raise DataError(
                 f"cannot load a tokenizer from {source!r}: {error}. Give a folder with a tokenizer.json or a hub id."

@@ -12,7 +12,7 @@ from typing import Any
 
 from drp.engines.encoding import encode, render_prompt, shield
 from drp.errors import TrainingError
-from drp.text.thinking import OPEN, join_thinking
+from drp.text.thinking import THINK, Tags, join_thinking
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Example:
         return [-100] * self.prompt_length + self.input_ids[self.prompt_length :]
 
 
-def render_response(prompt: str, thinking: str, answer: str) -> str:
+def render_response(prompt: str, thinking: str, answer: str, tags: Tags = THINK) -> str:
     """Return the response text without the stop token; never doubles the opening tag."""
-    body = join_thinking(thinking, answer)
-    return body if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n{body}"
+    body = join_thinking(thinking, answer, tags)
+    return body if tags.end(prompt) else f"{tags.open}\n{body}"
 
 
 def build_example(
@@ -50,8 +50,9 @@ def build_example(
     thinking: str,
     answer: str,
     arguments: Mapping[str, Any] | None = None,
+    tags: Tags = THINK,
 ) -> Example:
-    """Tokenise one example; ``arguments`` are those of the chat template.
+    """Tokenise one example; ``arguments`` are those of the chat template, ``tags`` the student's around its thinking.
 
     Prompt and response are tokenised apart, so that the ids of the prompt are exactly those seen at
     generation, and the stop token is appended as an id.
@@ -63,9 +64,10 @@ def build_example(
     stop = tokenizer.eos_token_id
     if stop is None:
         raise TrainingError("the student's tokenizer has no eos_token; set one in its tokenizer_config.json")
-    prompt = render_prompt(tokenizer, messages, arguments)
+    prompt = render_prompt(tokenizer, messages, arguments, tags)
     prompt_ids = encode(tokenizer, prompt)
-    response = render_response(prompt, shield(tokenizer, thinking), shield(tokenizer, answer))
+    thinking, answer = shield(tokenizer, thinking, tags), shield(tokenizer, answer, tags)
+    response = render_response(prompt, thinking, answer, tags)
     return Example(id_, [*prompt_ids, *encode(tokenizer, response), stop], len(prompt_ids))
 
 

@@ -28,7 +28,6 @@ from drp.engines.transformers_engine import load_model, load_tokenizer
 from drp.errors import TrainingError
 from drp.runs import layout
 from drp.runs.journal import write_atomically
-from drp.text.thinking import OPEN
 from drp.training.checkpoints import STATE, CheckpointEvaluation, RoundState, steps_between
 from drp.training.device import forward_batch, on_one_device
 from drp.training.guard import LeaveOut
@@ -141,9 +140,15 @@ class _Round:
         model, checkpoint = self._load(), last_checkpoint(self.out, STATE)[0]
         state = RoundState.read(checkpoint, model.device) if checkpoint else None
         rollouts = Rollouts(model, self.tokenizer, settings, limit, seed, state.drawn if state else drawn)
-        opened = tasks[0].prompt.rstrip().endswith(OPEN)
+        tags = self.student.tags
         scoring = Scoring(
-            self.tokenizer, rollouts.stops, opened, self.how.is_correct, limit, settings.length_weight
+            self.tokenizer,
+            rollouts.stops,
+            tags.end(tasks[0].prompt),
+            self.how.is_correct,
+            limit,
+            settings.length_weight,
+            tags,
         )
         aside, rest = tasks[: settings.validation], tasks[settings.validation :]
         evaluation = CheckpointEvaluation(rollouts, scoring, aside, settings, state)

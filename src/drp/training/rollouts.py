@@ -14,7 +14,7 @@ from drp.engines.encoding import encode
 from drp.engines.slots import SlotDecoder, fits
 from drp.engines.transformers_engine import stop_ids
 from drp.errors import TrainingError
-from drp.text.thinking import split_thinking
+from drp.text.thinking import THINK, Tags, split_thinking
 from drp.training.settings import GrpoSettings
 
 MOST_SLOTS = 512
@@ -121,13 +121,14 @@ class Scoring:
     is_correct: IsCorrect
     limit: int
     length_weight: float = 0.0
+    tags: Tags = THINK
 
     def solves(self, ids: list[int], gold: str) -> bool:
         """Return whether a completion ended in time with the right answer."""
         if not ids or ids[-1] not in self.stops:
             return False
         text = self.tokenizer.decode(ids[:-1], skip_special_tokens=False)
-        _, answer, closed = split_thinking(text, opened=self.opened)
+        _, answer, closed = split_thinking(text, opened=self.opened, tags=self.tags)
         return closed and self.is_correct(answer, gold)
 
     def reward(self, completion_ids: list[list[int]], gold: list[str], **_: object) -> list[float | None]:

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from drp.engines.identity import resolve_model
+from drp.engines.identity import pretrained, resolve_model, split_revision
 from drp.engines.transformers_engine import load_tokenizer
 from drp.errors import TrainingError
 from drp.runs import layout
@@ -45,9 +45,8 @@ def save_student(
     tuned.save_pretrained(adapter)
     tokenizer.save_pretrained(adapter)
     config = json.loads((adapter / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = (
-        model_path  # a path where the student is a folder: `drp merge` reads it
-    )
+    # A path where the student is a folder: `drp merge` reads it.
+    config["base_model_name_or_path"], config["revision"] = split_revision(model_path)
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
     (adapter / "README.md").write_text(_card(model_path, how, config["r"], config["lora_alpha"]))
     _usual_permissions(adapter)
@@ -88,15 +87,17 @@ def _card(model_path: str, how: str, rank: int, alpha: int) -> str:
     """Return the model card of an adapter; it goes where the adapter goes, so it names no folder of this machine."""
     local = Path(model_path).is_dir()
     embedded = model_path == resolve_model("mini")
-    name = "mini, the embedded student of DRP" if embedded else Path(model_path).name if local else model_path
-    base = "" if local else f"base_model: {model_path}\n"
+    id_, revision = split_revision(model_path)
+    name = "mini, the embedded student of DRP" if embedded else Path(model_path).name if local else id_
+    base = "" if local else f"base_model: {id_}\n"
+    of = f"**{name}**" + (f" at revision {revision}" if revision else "")
     folder = (
         "" if not local else " Its path is in `adapter_config.json`; mend it there if the model has moved."
     )
     return (
         f"---\nlibrary_name: peft\n{base}pipeline_tag: text-generation\ntags:\n- lora\n- reasoning\n---\n\n"
         f"# A shorter-thinking {name}\n\n"
-        f"A LoRA adapter (rank {rank}, alpha {alpha}) for **{name}**, trained with DRP (Distilled Reasoning Pruning, "
+        f"A LoRA adapter (rank {rank}, alpha {alpha}) for {of}, trained with DRP (Distilled Reasoning Pruning, "
         f"arXiv 2505.13975): {how}.{folder}\n\nLoad it with `peft.PeftModel.from_pretrained`, or merge it at any "
         "scale with `drp merge`. What it was trained on and how it was evaluated is in the run folder it came "
         f"from: `{layout.RECIPE}`, `{layout.REPORT}/`.\n"
@@ -105,7 +106,7 @@ def _card(model_path: str, how: str, rank: int, alpha: int) -> str:
 
 def stored_dtype(model_path: str) -> torch.dtype:
     """Return the number format of a model's weights on file."""
-    return AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").dtype
+    return AutoModelForCausalLM.from_pretrained(**pretrained(model_path), dtype="auto").dtype
 
 
 def merge(model_path: str, adapter: Path, adapter_scale: float, tokenizer: Any, out: Path) -> None:
@@ -117,7 +118,7 @@ def merge(model_path: str, adapter: Path, adapter_scale: float, tokenizer: Any, 
         TrainingError: A weight is not a finite number.
     """
     logging.disable_progress_bar()
-    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(**pretrained(model_path), dtype=torch.float32)
     tuned: Any = PeftModel.from_pretrained(base, str(adapter))
     for module in tuned.modules():
         if isinstance(module, LoraLayer) and adapter_scale != 1.0:
@@ -132,9 +133,10 @@ def interpolate(first: str, second: str, share: float, out: Path) -> None:
         TrainingError: The two do not have the same weights.
     """
     logging.disable_progress_bar()
-    one: Any = AutoModelForCausalLM.from_pretrained(first, dtype=torch.float32)
+    one: Any = AutoModelForCausalLM.from_pretrained(**pretrained(first), dtype=torch.float32)
     weights = dict(one.named_parameters())
-    other = dict(AutoModelForCausalLM.from_pretrained(second, dtype=torch.float32).named_parameters())
+    two: Any = AutoModelForCausalLM.from_pretrained(**pretrained(second), dtype=torch.float32)
+    other = dict(two.named_parameters())
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in other.items()}:
         raise TrainingError(
             f"{first} and {second} do not have the same weights, so nothing lies between them"

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from drp.records import Record
 from drp.runs.fingerprints import EXECUTION
+from drp.text.thinking import THINK, Tags
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class StudentModel:
     """Where to train it."""
     dtype: str = "auto"
     """Number format of its weights; ``auto`` is what each kind of training takes."""
+    tags: Tags = THINK
+    """What it writes around its thinking."""
 
 
 class TrainSettings(Record):

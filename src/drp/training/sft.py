@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from drp.engines.identity import pretrained
 from drp.engines.transformers_engine import load_tokenizer, pick_device, pick_dtype
 from drp.errors import TrainingError
 from drp.runs import layout
@@ -171,7 +172,7 @@ def fine_tune(
     where = pick_device(student.device)
     dtype = getattr(torch, pick_dtype(student.device, student.dtype))
     tokenizer = load_tokenizer(student.path)
-    model = AutoModelForCausalLM.from_pretrained(student.path, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(**pretrained(student.path), dtype=dtype)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     work = out / layout.CHECKPOINTS
