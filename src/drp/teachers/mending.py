@@ -1,8 +1,10 @@
 """Slips that a trace corrects itself: the slip and its correction become one statement, or neither is touched."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from drp.teachers.slicing import Fact, Line
 from drp.text.equations import Equation
@@ -14,6 +16,8 @@ _TAKES_BACK = re.compile(
 )
 # "it says fewer, not more": what it should be, and what it was taken for.
 _INSTEAD = re.compile(r"\b(?:says?|is|should be|means?|wants?)\s+(\w+),? not (\w+)", re.IGNORECASE)
+FAR = 200
+"""A correction further behind its slip than this many units is that of another pass."""
 NEAR = 6
 """A correction this many units behind its slip belongs to the same moment and is merged with it."""
 
@@ -70,9 +74,11 @@ def _correction(
     lines: Sequence[Line], line: Line, wrong: Equation, later: dict[str, list[tuple[int, Equation]]]
 ) -> tuple[int, Equation] | None:
     """Return the first true equation of the same left side after a slip, if something is taken back around it."""
-    index, right = next(((i, e) for i, e in later.get(wrong.left, ()) if i > line.index), (0, wrong))
-    if not index:
+    candidates = later.get(wrong.left, [])
+    place = bisect_right(candidates, line.index, key=itemgetter(0))
+    if place == len(candidates) or candidates[place][0] - line.index > FAR:
         return None
+    index, right = candidates[place]
     around = lines[max(line.index + 1, index - 3) : index + 3]
     return (index, right) if any(_TAKES_BACK.search(x.text) for x in around) else None
 

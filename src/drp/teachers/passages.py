@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from drp.pruning.skills import CONFIRMATION, DOUBT, RESTATEMENT, has_substance, is_filler
+from drp.pruning.skills import CONFIRMATION, DOUBT, has_substance, is_filler
 from drp.teachers.slicing import Fact, Line, content_words
 
 _LEAD = r"^\W*(?:(?:wait|hmm+|okay|ok|alright|so|but|now|and|actually|hold on|yes|right|yeah|no|oh|also|well|then|just)\b[,.…—\s]*)*"
@@ -34,8 +34,8 @@ _CHECKS_WITHIN = re.compile(
 )
 # What is looked for there is new: other cases, a smaller value.
 _SEEKS = re.compile(
-    r"\b(?:if there(?:'s| is| are)(?! (?:another|a different|an easier|a better|a way|any other way))|other (?!way|approach|method)\w+|smaller|larger|bigger|next|remaining|more (?:solutions|cases)"
-    r"|each|every|all (?:the )?(?:cases|possib)|different (?:case|value)|how many|whether|which)\b",
+    r"\b(?:if there(?:'s| is| are)(?! (?:another|a different|an easier|a better|a way|any other way))|other (?!way|approach|method)\w+|smaller|larger|bigger|next|remaining (?!steps?)\w+|more (?:solutions|cases)"
+    r"|each (?:case|value|possib)|all (?:the )?(?:cases|possib)|different (?:case|value))\b",
     re.IGNORECASE,
 )
 # The check has its verdict: "Yes, that's correct.", "…, which matches the 60 days.", "So it is still 38.".
@@ -85,6 +85,11 @@ TALK = re.compile(
     r"(?:\W*\b(?:hmm+|okay|ok|alright|well|so|now|let's see|let me see|let me think|let me start|let me try"
     r"|(?:let me|let's|i'll) (?:just )?(?:think|try to (?:think|figure|solve|understand)|figure|break|work|go|see|start|do|take|compute|calculate|write|tackle|approach)"
     r"(?: (?:about|through|on|out|down|this|that|it|how|to|step|by|carefully|again|for|a|moment|more|here|problem|one|at|time|the|and|with|stepwise|together|slowly|clearly|from|beginning|approach|solve|do|methodically|calculation|math))*)\b)+\W*",
+    re.IGNORECASE,
+)
+# The goal, said once more: "I need to find how many shells Ana has." Left: "It says that Tom has three times as many."
+_GOAL = re.compile(
+    r"\b(?:(?:question|problem) (?:is asking|asks|wants)|(?:need|want|have|trying|supposed|asked) to (?:find|figure out|determine|calculate|compute|know))\b",
     re.IGNORECASE,
 )
 # A unit that opens by pointing at what stands right before it, or by turning against it.
@@ -168,6 +173,8 @@ def check_at(lines: Sequence[Line], start: int, stop: int, known: Set[Fact]) -> 
         known: What stands before it.
     """
     opening = lines[start]
+    if _within_check(lines, start):
+        return None
     if opening.is_step and is_step_check(opening):
         return Passage(start, start, "verifies in one line")
     if not OPENS_CHECK.search(opening.text) or _SEEKS.search(opening.text):
@@ -187,6 +194,16 @@ def check_at(lines: Sequence[Line], start: int, stop: int, known: Set[Fact]) -> 
             closed = verdict and not _carried_on(lines, start, line.index + 1, stop, known)
             return Passage(start, line.index, CHECKED) if closed else None
     return None
+
+
+def _within_check(lines: Sequence[Line], start: int) -> bool:
+    """Return whether a check is on already in the paragraph: a part of it does not go by itself."""
+    for line in reversed(lines[max(0, start - LONGEST_CHECK) : start]):
+        if line.last_in_paragraph:
+            return False
+        if OPENS_CHECK.search(line.text) and not is_hollow(line.text):
+            return True
+    return False
 
 
 def is_step_check(line: Line) -> bool:
@@ -223,7 +240,7 @@ def branch_at(lines: Sequence[Line], start: int, stop: int) -> Passage | None:
 def restates_question(line: Line, asked: frozenset[str], given: frozenset[Fact]) -> bool:
     """Return whether a unit says only what the question says: "The problem asks how many shells Ana has."."""
     words = line.words
-    if not RESTATEMENT.search(line.text) or line.relations or line.gives - given or not words:
+    if not _GOAL.search(line.text) or line.relations or line.gives - given or not words:
         return False
     return len(words & asked) >= 0.6 * len(words)
 

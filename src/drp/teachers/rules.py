@@ -34,6 +34,8 @@ from drp.teachers.slicing import Fact, Line, content_words, facts, read_lines, u
 from drp.text.answers import final_answer
 
 EMPTY_TALK = "talk that states nothing"
+HABIT = 3
+"""A trace that checks less often than this has no habit of checking to keep."""
 MANY_ROUNDS = 8
 """After this many rounds of bringing back, all passages before the conclusion come back: rounds cost time, doubt does not pay."""
 
@@ -43,7 +45,7 @@ class RulesSettings(Record):
 
     keep_checks: int = Field(default=1, ge=0)
     """How many short verifications to keep, as the student's habit of checking."""
-    check_words: int = Field(default=30, ge=1)
+    check_words: int = Field(default=60, ge=1)
     """A verification longer than this many words is never kept."""
     keep_opening: bool = True
     """Whether the first unit stays, so that a pruned trace opens as the student opens."""
@@ -112,18 +114,23 @@ class _Pass:
         self.settings, self.units = settings, units
         self.given: frozenset[Fact] = facts(question)
         self.asked = content_words(question)
-        self.mended = mend(read_lines(units), self.given)
-        texts = [self.mended.texts.get(i, unit) for i, unit in enumerate(units)]
-        # A mended text has lost its white space, which tells where paragraphs end.
-        self.lines = read_lines(
-            [t + unit[len(unit.rstrip()) :] if t != unit else t for t, unit in zip(texts, units, strict=True)]
-        )
-        self.answer = Answer(final)
+        self.lines = read_lines(units)
+        self.mended = mend(self.lines, self.given)
+        self.swallowed = self.mended.swallowed
+        if self.mended.texts:
+            self.lines = read_lines([self._text(index) for index in range(len(units))])
+        self.answer = Answer(final, self.given)
         self.end = concluded(self.lines, self.answer, question) if final else None
         self.body = len(units) if self.end is None else self.end
         """The first unit that no passage may take: that of the conclusion."""
         self.passages: list[Passage] = []
         self.tail: list[Passage] = []
+
+    def _text(self, index: int) -> str:
+        """Return a unit as the pruned trace would have it, with its own white space behind it, which ends paragraphs."""
+        unit = self.units[index]
+        text = "" if index in self.swallowed else self.mended.texts.get(index, unit.rstrip())
+        return text + unit[len(unit.rstrip()) :]
 
     def script(self) -> EditScript:
         """Return the edit script."""
@@ -157,7 +164,7 @@ class _Pass:
     def _passage_at(self, index: int, known: set[Fact], stated: dict[frozenset[str], Line]) -> Passage | None:
         """Return the passage that goes from ``index`` on, if any."""
         line = self.lines[index]
-        if index in self.mended.swallowed or index in self.mended.texts:
+        if index in self.swallowed or index in self.mended.texts:
             return None
         opening = index
         while opening < min(index + 3, self.body - 1) and is_hollow(self.lines[opening].text):
@@ -188,7 +195,7 @@ class _Pass:
                 left -= 1
 
     def _keeps(self) -> list[bool]:
-        keep = [i not in self.mended.swallowed for i in range(len(self.units))]
+        keep = [i not in self.swallowed for i in range(len(self.units))]
         for passage in (*self.passages, *self.tail):
             for index in range(passage.first, passage.last + 1):
                 keep[index] = False
@@ -227,36 +234,52 @@ class _Pass:
         """Delete what follows the conclusion, but for a closing sentence that stands on its own."""
         if self.end is None or all(agrees(line, self.answer) for line in self.lines[self.end + 1 :]):
             return  # that is how the student closes
-        known = self.given.union(*(line.gives for line in self.lines[: self.end + 1]))
-        close = closing(self.lines, self.end + 1, self.answer, known)
+        close = closing(self.lines, self.end + 1, self.answer, self._known())
         if len(close):
             parts = ((self.end + 1, close.start - 1), (close.stop, len(self.units) - 1))
         else:
             parts = ((self.end + 1, len(self.units) - 1),)
         self.tail = [Passage(a, b, "follows a complete solution") for a, b in parts if a <= b]
 
+    def _known(self) -> frozenset[Fact]:
+        """Return what is known when the trace concludes."""
+        return self.given.union(*(line.gives for line in self.lines[: self.body + 1]))
+
     def _keep_voice(self) -> None:
-        """Where hardly any doubt or checking is left, keep the check that follows the conclusion, and short talk."""
+        """Where the student checks often and no check is left, keep the one that follows the conclusion; then short talk."""
+        if not self.settings.reflection_share:
+            return
+        keep = self._keeps()
+        checks = [classify(unit) in ("verification", "alternative approach") for unit in self.units]
+        if sum(checks) >= HABIT and not any(c and k for c, k in zip(checks, keep, strict=True)):
+            self._keep_closing_check()
         words = [max(1, len(unit.split())) for unit in self.units]
         counts = [reflection_count(unit) for unit in self.units]
         wanted = self.settings.reflection_share * sum(counts) / sum(words)
         keep = self._keeps()
         have = sum(c for c, k in zip(counts, keep, strict=True) if k)
         size = sum(w for w, k in zip(words, keep, strict=True) if k)
-        if have < wanted * size and self.end is not None and self.tail:
-            check = check_at(self.lines, self.end + 1, self.tail[0].last + 1, frozenset())
-            long = check is None or sum(words[check.first : check.last + 1]) > self.settings.check_words
-            if check is not None and not long:
-                rest = Passage(check.last + 1, self.tail[0].last, self.tail[0].reason)
-                self.tail[:1] = [rest] if rest.first <= rest.last else []
-                have += sum(counts[check.first : check.last + 1])
-                size += sum(words[check.first : check.last + 1])
         for passage in list(self.passages):
             if have >= wanted * size:
                 return
             if passage.reason == EMPTY_TALK and counts[passage.first]:
                 self.passages.remove(passage)
                 have, size = have + counts[passage.first], size + words[passage.first]
+
+    def _keep_closing_check(self) -> None:
+        """Keep the verification that follows the conclusion, whole, if it is short."""
+        if self.end is None or not self.tail or self.tail[0].first != self.end + 1:
+            return
+        whole = self.tail[0]
+        check = check_at(self.lines, whole.first, whole.last + 1, self._known())
+        if (
+            check is None
+            or sum(len(u.split()) for u in self.units[check.first : check.last + 1])
+            > self.settings.check_words
+        ):
+            return
+        rest = Passage(check.last + 1, whole.last, whole.reason)
+        self.tail[:1] = [rest] if rest.first <= rest.last else []
 
     def _edits(self) -> list[Edit]:
         reasons: list[str | None] = [None] * len(self.units)
