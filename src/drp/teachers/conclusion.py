@@ -5,7 +5,7 @@ from collections.abc import Sequence, Set
 from fractions import Fraction
 
 from drp.pruning.skills import CONFIRMATION, DOUBT, RESTATEMENT, is_filler
-from drp.teachers.passages import turns_back
+from drp.teachers.passages import OPENS_BRANCH, turns_back
 from drp.teachers.slicing import Fact, Line, content_words
 from drp.text.answers import normalise
 from drp.text.formulas import flatten
@@ -36,6 +36,9 @@ _LOOKS_BACK = re.compile(
     r"\b(?:check|verif\w*|make sure|makes? sense|(?:right|correct)\?|alternatively|another (?:way|approach|method)|answer|confident|recap"
     r"|go (?:over|through)|mistakes?|straightforward|just to|correct(?:ly)?|again|solid)\b",
     re.IGNORECASE,
+)
+_SUPPOSES = re.compile(
+    r"^\W*(?:(?:so|but|wait|now|and|hmm)\b,?\s*)*(?:if the|suppose|assuming|or if)\b", re.IGNORECASE
 )
 # Words of a question that do not tell what is asked for.
 _GENERIC = frozenset(
@@ -88,6 +91,8 @@ _ABOUT = re.compile(
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _SAID_OF = re.compile(r"\b(?:over|for|in|per|after|with|on|by|during|within|at)\b")
 _AFTER_NAME = re.compile(r"\banswer\b.{0,200}?\b(?:is|be)\b|\banswer\W*:|\\boxed", re.IGNORECASE)
+FEW = 6
+"""How many lines back a paragraph's opening still colours what a line says."""
 LONGEST_CLOSING = 45
 """A closing sentence of more words than this explains something."""
 
@@ -177,7 +182,12 @@ def concluded(lines: Sequence[Line], answer: Answer, question: str) -> int | Non
         if NAMES_ANSWER.search(line.text):
             if _nothing_at_odds(lines, line.index):
                 return _settled(lines, line.index, answer)
-        elif line.sound and _says_it(line, asked, answer) and _nothing_more(lines, line.index, answer):
+        elif (
+            line.sound
+            and _says_it(line, asked, answer)
+            and not _in_branch(lines, line.index)
+            and _nothing_more(lines, line.index, answer)
+        ):
             if not names or names & _names(lines, line.index):
                 return _settled(lines, line.index, answer)
             fallback = line.index if fallback is None else fallback
@@ -216,6 +226,16 @@ def _says_it(line: Line, asked: frozenset[str], answer: Answer) -> bool:
     if _stems(line.text) & asked and (_CONCLUDES.search(line.text) or _ASSERTS.search(line.text)):
         return True
     return answer.distinct and bool(_CONCLUDES.search(line.text))
+
+
+def _in_branch(lines: Sequence[Line], index: int) -> bool:
+    """Return whether a line stands in a paragraph that tries something out: "Alternatively, simple interest would be …"."""
+    for line in reversed(lines[max(0, index - FEW) : index + 1]):
+        if line.index < index and line.last_in_paragraph:
+            return False
+        if OPENS_BRANCH.search(line.text) or _SUPPOSES.search(line.text):
+            return True
+    return False
 
 
 def _nothing_at_odds(lines: Sequence[Line], index: int, until: int = 0) -> bool:

@@ -82,9 +82,9 @@ OPENS_BRANCH = re.compile(
 )
 # Talk that holds nothing: the whole unit is made of such words. Left: "Wait.", "No.", "Right." (they answer something).
 TALK = re.compile(
-    r"(?:\W*\b(?:hmm+|okay|ok|alright|well|so|now|let's see|let me see|let me think|let me start|let me try"
+    r"(?=.*\b(?:let|hmm+|okay|ok|alright|i'll)\b)(?:\W*\b(?:hmm+|okay|ok|alright|well|so|now|let's see|let me see|let me think|let me start|let me try"
     r"|(?:let me|let's|i'll) (?:just )?(?:think|try to (?:think|figure|solve|understand)|figure|break|work|go|see|start|do|take|compute|calculate|write|tackle|approach)"
-    r"(?: (?:about|through|on|out|down|this|that|it|how|to|step|by|carefully|again|for|a|moment|more|here|problem|one|at|time|the|and|with|stepwise|together|slowly|clearly|from|beginning|approach|solve|do|methodically|calculation|math))*)\b)+\W*",
+    r"(?: (?:about|through|on|out|down|this|that|it|how|to|step|by|carefully|for|a|moment|more|here|problem|one|at|time|the|and|with|stepwise|together|slowly|clearly|from|beginning|approach|solve|do|methodically|calculation|math))*)\b)+\W*",
     re.IGNORECASE,
 )
 # The goal, said once more: "I need to find how many shells Ana has." Left: "It says that Tom has three times as many."
