@@ -37,6 +37,17 @@ def test_an_operand_is_no_conclusion(last: str) -> None:
     assert "The quotient cancels" in text
 
 
+def test_a_fraction_still_to_be_reduced_is_no_conclusion() -> None:
+    """ "So, the probability is 54/90. Hmm, …" equals 3/5, but the step to it would be lost."""
+    text, _ = prune(
+        "Okay, let me see.\n\nSo, the probability is 54/90.\n\nHmm, let me make sure. Divide both by 18, which gives 3/5.\n\n"
+        "So, the probability is 3/5.\n\nWait, let me verify it. 54 and 90 are both multiples of 18, yes.",
+        "What is the probability?",
+        "\\boxed{\\frac{3}{5}}",
+    )
+    assert "Divide both by 18" in text and text.endswith("So, the probability is 3/5.")
+
+
 def test_a_conclusion_at_odds_with_itself_is_not_sound() -> None:
     """ "So 57. Wait, so which is it?" concludes nothing: what settles it must stay."""
     text, _ = prune(

@@ -133,19 +133,25 @@ class Answer:
         if not named and len(found) > 1 and self._is_said_of_it(flat, found[-2], last):
             last = found[-2]
         alone = not (_OPERAND.search(flat[: last.start()]) or _WORKED_ON.match(flat[last.end() :]))
-        return alone and _number(last) == self.value
+        return alone and self._is(last)
 
     def _is_said_of_it(self, flat: str, answer: re.Match[str], last: re.Match[str]) -> bool:
         """Return whether the last number is one of the question's that is said of the answer: "$120 over 30 days"."""
         between = flat[answer.end() : last.start()]
         value = _number(last)
         return (
-            _number(answer) == self.value != value
+            self._is(answer)
+            and value != self.value
             and value is not None
             and abs(value) in self._known
             and bool(_SAID_OF.search(between))
             and not re.search(r"[=,;:(]", between)
         )
+
+    def _is(self, numeral: re.Match[str]) -> bool:
+        """Return whether a numeral is the answer; of an equal fraction that is not reduced yet, the last step is missing."""
+        spelled = _squeeze(numeral.group())
+        return parse_number(spelled) == self.value and ("/" not in spelled or spelled == self.flat)
 
     def _ends_with_spelling(self, flat: str) -> bool:
         if self._spelled is None:

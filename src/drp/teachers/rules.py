@@ -34,7 +34,7 @@ from drp.teachers.slicing import Fact, Line, content_words, facts, read_lines, u
 from drp.text.answers import final_answer
 
 EMPTY_TALK = "talk that states nothing"
-HABIT = 3
+HABIT = 2
 """A trace that checks less often than this has no habit of checking to keep."""
 MANY_ROUNDS = 8
 """After this many rounds of bringing back, all passages before the conclusion come back: rounds cost time, doubt does not pay."""
@@ -279,7 +279,9 @@ class _Pass:
         ):
             return
         rest = Passage(check.last + 1, whole.last, whole.reason)
-        self.tail[:1] = [rest] if rest.first <= rest.last else []
+        tail = [*([rest] if rest.first <= rest.last else []), *self.tail[1:]]
+        if tail or self.passages:  # else nothing would be pruned at all
+            self.tail = tail
 
     def _edits(self) -> list[Edit]:
         reasons: list[str | None] = [None] * len(self.units)
