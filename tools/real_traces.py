@@ -1,13 +1,15 @@
 """What the rules teacher does to real reasoning traces and to labelled steps.
 
-    python tools/real_traces.py DATA [--tokenizer FOLDER] [--out FOLDER] [--json FILE]
+    python tools/real_traces.py DATA [--tokenizer FOLDER] [--out FOLDER] [--json FILE] [--reading FILE]
 
 ``DATA`` holds ``traces/*.jsonl`` (question, gold, thinking, answer, closed) and ``labels/*.jsonl``.
-Prints one table per question; every figure is recomputed from the files.
+Prints one table per question; every figure is recomputed from the files. ``--reading`` writes a sample of accepted traces
+to be read in full: what stays as it is, what went in ⟦ ⟧ with its reason.
 """
 
 import argparse
 import json
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,17 @@ from drp.runs.reader import RunReader
 from drp.runs.stage import NoProgress
 from drp.teachers.rules import RulesTeacher
 from drp.text.units import split_units
+
+READING = {
+    "r1.gsm8k_test": (18, 4000),
+    "qwq_32b.gsm8k_test": (18, 4500),
+    "r1_qwen_1.5b.math_train": (14, 7000),
+    "r1_qwen_7b.math500": (5, 7000),
+    "r1_qwen_32b.gsm8k_test": (5, 9000),
+    "qwen3_4b_thinking.math_train": (4, 9000),
+}
+"""How many accepted traces of a file to read, and how long they may be at most, in characters of pruned thinking."""
+READING_SEED = 20261125
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -62,6 +75,34 @@ def prune_one(path: Path, out: Path, tokenizer: str) -> dict[str, Any]:
         "gold_kept_in_thinking": kept,
         "answers_right": right,
     }
+
+
+def reading(path: Path, run: RunReader) -> list[str]:
+    """Return the sample of one file's accepted traces as texts to read."""
+    count, longest = READING.get(path.stem, (0, 0))
+    by_question = {
+        p.question: p
+        for p in run.records(layout.PRUNE, PrunedTrace)
+        if p.accepted and len(p.thinking) < longest
+    }
+    rows = [(row, by_question[row["question"]]) for row in rows_of(path) if row["question"] in by_question]
+    random.Random(READING_SEED).shuffle(rows)
+    return [shown(row["id"], pruned) for row, pruned in rows[:count]]
+
+
+def shown(name: str, pruned: PrunedTrace) -> str:
+    """Return a pruned trace beside its original, in one text."""
+    units = split_units(pruned.original_thinking)
+    parts = [f"=== {name} (gold {pruned.gold})\n{pruned.question}\n---\n"]
+    for edit in pruned.script.edits:
+        text = "".join(units[edit.first : edit.last + 1])
+        if edit.action == "keep":
+            parts.append(text)
+        elif edit.action == "delete":
+            parts.append(f"⟦{edit.reason}: {text}⟧")
+        else:
+            parts.append(f"⟪{text} → {edit.text}⟫")
+    return "".join(parts)
 
 
 def actions_of(script: EditScript) -> list[str]:
@@ -164,9 +205,17 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="mini", help="counts tokens; see tools/qwen_tokenizer.py")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--reading", type=Path)
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp())
     files = [prune_one(path, out, args.tokenizer) for path in sorted((args.data / "traces").glob("*.jsonl"))]
+    if args.reading:
+        texts = [
+            text
+            for path in sorted((args.data / "traces").glob("*.jsonl"))
+            for text in reading(path, RunReader(out / path.stem))
+        ]
+        args.reading.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     labels = args.data / "labels" / "thought_anchors_chunks.jsonl"
     anchors, all_anchors = thought_anchors(labels, True), thought_anchors(labels, False)
     redundancy = prmbench(args.data / "labels" / "prmbench_redundancy.jsonl")

@@ -58,12 +58,15 @@ def test_a_misreading_is_mended_in_place() -> None:
     assert "Ana has 15 fewer than Tom, so 72 - 15 = 57." in text and "87" not in text
 
 
-def test_an_abandoned_result_goes_and_what_the_answer_needs_stays() -> None:
+def test_a_branch_that_is_given_up_goes_whole_and_a_result_merely_unused_stays() -> None:
+    """A number that no later line repeats may still be needed; only the trace's own word for it tells otherwise."""
     text, _ = prune(
-        "Okay, let me start.\n\nIf I add them, 24 + 15 = 39.\n\nTom has 3 * 24 = 72 shells.\n\n"
+        "Okay, so Tom has more.\n\nMaybe I can use fractions. Then Tom has 24 / (1/3). That seems too complicated.\n\n"
+        "If I add them, 24 + 15 = 39.\n\nTom has 3 * 24 = 72 shells.\n\n"
         "Ana has 72 - 15 = 57 shells.\n\nSo the answer is 57."
     )
-    assert "39" not in text and "72 - 15 = 57" in text and "3 * 24 = 72" in text
+    assert "fractions" not in text and "complicated" not in text
+    assert "24 + 15 = 39" in text and "72 - 15 = 57" in text and "3 * 24 = 72" in text
 
 
 @pytest.mark.parametrize("keep_checks", [0, 1])

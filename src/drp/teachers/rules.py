@@ -1,57 +1,45 @@
 """The rules teacher: no model, no key, deterministic; a lower bar for every language-model teacher.
 
-It finds where the trace first completes a solution, keeps what feeds the final answer, and deletes
-talk that states nothing, restatements, verifications, repeated equations and abandoned branches. A
-slip that the trace itself corrects later is mended in place. What the final answer needs is brought
-back in whenever a deletion would cut it off.
+It deletes only what it can argue for, as whole passages: what follows a sound conclusion, verifications from their
+opening to their verdict, branches that are given up, restatements and empty talk. A slip that the trace itself corrects
+becomes one statement with its correction. What a kept line rests on comes back, and so does every passage without which a
+kept line would hang in the air: better too little than wrong.
 """
 
-import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 from pydantic import Field
 
-from drp.pruning.checks import states
-from drp.pruning.skills import (
-    ALTERNATIVE,
-    CONCLUSION,
-    CONFIRMATION,
-    DOUBT,
-    RESTATEMENT,
-    VERIFICATION,
-    classify,
-    has_substance,
-    is_filler,
-    reflection_count,
-)
+from drp.pruning.skills import classify, reflection_count
 from drp.records import Edit, EditScript, Trace
 from drp.teachers.ablations import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.base import Proposal
+from drp.teachers.conclusion import Answer, agrees, closing, concluded
+from drp.teachers.mending import mend
+from drp.teachers.passages import (
+    CHECKED,
+    TALK,
+    Passage,
+    branch_at,
+    check_at,
+    doubts,
+    is_hollow,
+    leans_back,
+    repetition_at,
+    restates_question,
+    stays_open,
+)
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, ready
-from drp.teachers.slicing import (
-    Line,
-    check_block,
-    content_words,
-    missing_sources,
-    needed_numbers,
-    read_lines,
-    solution_index,
-)
+from drp.teachers.slicing import Fact, Line, content_words, facts, read_lines, unsupported
 from drp.text.answers import final_answer
-from drp.text.equations import Equation
 
-_LEAD = re.compile(
-    r"^(\s*)(?:(?:wait|hmm+|hold on|no|oh|actually|but|alternatively|so)\b[,.…]*\s+){1,4}(?=[A-Za-z\\$(\d])",
-    re.IGNORECASE,
-)
-_INSTEAD = re.compile(r"\b(?:says?|is|should be|means?|wants?)\s+(\w+),? not (\w+)", re.IGNORECASE)
-
-
-NEAR = 6
-"""A correction this many units behind its slip belongs to the same moment and is merged with it."""
-TALK = "talk that states nothing"
+EMPTY_TALK = "talk that states nothing"
+HABIT = 2
+"""A trace that checks less often than this has no habit of checking to keep."""
+MANY_ROUNDS = 8
+"""After this many rounds of bringing back, all passages before the conclusion come back: rounds cost time, doubt does not pay."""
 
 
 class RulesSettings(TeacherSettings):
@@ -61,7 +49,7 @@ class RulesSettings(TeacherSettings):
 
     keep_checks: int = Field(default=1, ge=0)
     """How many short verifications to keep, as the student's habit of checking."""
-    check_words: int = Field(default=30, ge=1)
+    check_words: int = Field(default=60, ge=1)
     """A verification longer than this many words is never kept."""
     keep_opening: bool = True
     """Whether the first unit stays, so that a pruned trace opens as the student opens."""
@@ -74,7 +62,7 @@ class RulesSettings(TeacherSettings):
     mistakes: float = Field(default=0.0, ge=0, le=1)
     """Share of decisions turned round on purpose, as a stand-in for weaker teachers."""
     duplicate_overlap: float = Field(default=0.85, gt=0, le=1)
-    """Share of common words from which a line repeats an earlier one."""
+    """Share of common words from which a line that states the formulas of an earlier one repeats it."""
 
     def open(self, context: TeacherContext) -> AbstractAsyncContextManager[OpenTeacher]:
         """Provide the teacher."""
@@ -129,253 +117,228 @@ class RulesTeacher:
 
 
 class _Pass:
-    """One trace on its way to an edit script: a reason to delete, or a new text, per unit."""
+    """One trace on its way to an edit script: passages that go, and new texts for units that stay."""
 
     def __init__(self, question: str, final: str, units: Sequence[str], settings: RulesSettings) -> None:
-        self.question, self.final, self.settings, self.units = question, final, settings, units
+        self.settings, self.units = settings, units
+        self.given: frozenset[Fact] = facts(question)
+        self.asked = content_words(question)
         self.lines = read_lines(units)
-        self.gone: list[str | None] = [None] * len(units)
-        self.texts: dict[int, str] = {}
-        self.merged: dict[int, int] = {}  # first unit of a merge -> its last unit
-        self.confirms = [bool(CONFIRMATION.search(unit)) for unit in units]
-        found = solution_index(self.lines, question, final) if final else None
-        self.solved = found is not None
-        self.end = found if found is not None else len(units) - 1
+        self.mended = mend(self.lines, self.given)
+        self.swallowed = self.mended.swallowed
+        if self.mended.texts:
+            self.lines = read_lines([self._text(index) for index in range(len(units))])
+        self.answer = Answer(final, self.given)
+        self.end = concluded(self.lines, self.answer, question) if final else None
+        self.body = len(units) if self.end is None else self.end
+        """The first unit that no passage may take: that of the conclusion."""
+        self.passages: list[Passage] = []
+        self.tail: list[Passage] = []
+
+    def _text(self, index: int) -> str:
+        """Return a unit as the pruned trace would have it, with its own white space behind it, which ends paragraphs."""
+        unit = self.units[index]
+        text = "" if index in self.swallowed else self.mended.texts.get(index, unit.rstrip())
+        return text + unit[len(unit.rstrip()) :]
 
     def script(self) -> EditScript:
+        """Return the edit script."""
         if not self.units:
             return EditScript(units=0, edits=())
-        self._mend()
-        self._drop_talk()
-        self._drop_checks()
-        self._drop_repeats()
-        self._drop_unused()
-        self._drop_after_solution()
+        self._find_passages()
+        self._keep_checks()
         self._bring_back()
-        self._clean_leads()
+        self._cut_tail()
         self._keep_voice()
         return EditScript(units=len(self.units), edits=tuple(self._edits()))
 
-    def _keeps(self) -> list[bool]:
-        return [reason is None for reason in self.gone]
-
-    def _delete(self, first: int, last: int, reason: str) -> None:
-        for index in range(first, last + 1):
-            if self.gone[index] is None and index not in self.texts:
-                self.gone[index] = reason
-
-    def _mend(self) -> None:
-        """Put a corrected result in the place of the slip it corrects, and drop the correction."""
-        for line in self.lines[: self.end + 1]:
-            if line.index in self.texts or self.gone[line.index]:
+    def _find_passages(self) -> None:
+        known: set[Fact] = set(self.given)
+        stated: dict[frozenset[str], Line] = {}
+        index = 1 if self.settings.keep_opening else 0
+        for line in self.lines[:index]:
+            known |= line.gives
+        while index < self.body:
+            passage = self._passage_at(index, known, stated)
+            if passage is not None:
+                self.passages.append(passage)
+                index = passage.last + 1
                 continue
-            if line.index + 2 <= self.end:
-                self._mend_misreading(line, self.lines[line.index + 1])
-            for wrong in line.equations:
-                if not wrong.holds and line.index not in self.texts:
-                    self._mend_slip(line, wrong)
+            line = self.lines[index]
+            known |= line.gives
+            if line.relations:
+                stated[line.relations] = line
+            index += 1
 
-    def _mend_slip(self, line: Line, wrong: Equation) -> None:
-        for later in self.lines[line.index + 1 : self.end + 1]:
-            right = next((e for e in later.equations if e.left == wrong.left and e.holds), None)
-            if right is None:
-                continue
-            left, sign, _ = line.text[wrong.start : wrong.end].rpartition("=")
-            text = f"{line.text[: wrong.start]}{left}{sign} {right.right}{line.text[wrong.end :]}"
-            if later.index - line.index <= NEAR:
-                self._replace(line.index, later.index, text, "a slip and its correction")
-            else:  # the correction comes with a pass of its own
-                self.texts[line.index] = text.strip()
-            return
+    def _passage_at(self, index: int, known: set[Fact], stated: dict[frozenset[str], Line]) -> Passage | None:
+        """Return the passage that goes from ``index`` on, if any."""
+        line = self.lines[index]
+        if index in self.swallowed or index in self.mended.texts:
+            return None
+        opening = index
+        while opening < min(index + 3, self.body - 1) and is_hollow(self.lines[opening].text):
+            opening += 1  # "Hmm, wait." belongs to the check that it leads to
+        for start in range(index, opening + 1):
+            check = check_at(self.lines, start, self.body, known)
+            if check is not None and not self._rewrites(index, check.last):
+                return Passage(index, check.last, check.reason)
+        branch = branch_at(self.lines, index, self.body)
+        if branch is not None and not self._rewrites(index, branch.last):
+            return branch
+        if len(line.text) < 120 and TALK.fullmatch(line.text):
+            return Passage(index, index, EMPTY_TALK)
+        if not stated and line.paragraph < 2 and restates_question(line, self.asked, self.given):
+            return Passage(index, index, "restates the question")
+        return repetition_at(self.lines, index, self.body, stated, self.settings.duplicate_overlap)
 
-    def _mend_misreading(self, line: Line, later: Line) -> None:
-        """Mend "3 more …, so a + 3 = b. Wait, no, it says fewer, not more. So a - 3 = c."."""
-        match = _INSTEAD.search(later.text)
-        if match is None:
-            return
-        good, bad = match.groups()
-        redo = self.lines[later.index + 1]
-        spoken = re.compile(rf"\b{re.escape(bad)}\b")
-        if not (line.equations and redo.equations and spoken.search(line.text)):
-            return
-        wrong, right = line.equations[-1], redo.equations[0]
-        if not right.holds:
-            return
-        head = spoken.sub(good, line.text[: wrong.start])
-        text = head + redo.text[right.start : right.end] + line.text[wrong.end :]
-        self._replace(line.index, redo.index, text, "a misreading and its correction")
+    def _rewrites(self, first: int, last: int) -> bool:
+        return any(i in self.mended.texts for i in range(first, last + 1))
 
-    def _replace(self, first: int, last: int, text: str, reason: str) -> None:
-        """Merge ``first..last`` into one new text where nothing else happens between them."""
-        self.texts[first] = text.strip()
-        self.merged[first] = last
-        for index in range(first + 1, last + 1):
-            self.gone[index] = reason
-        self.end = max(self.end, last)
-
-    def _drop_talk(self) -> None:
-        """Delete talk that states nothing, and restatements of the question."""
-        asked = content_words(self.question)
-        first_equation = next((x.index for x in self.lines if x.equations), len(self.lines))
-        start = 1 if self.settings.keep_opening else 0
-        for line in self.lines[start : self.end + 1]:
-            shared = len(line.words & asked) / max(1, len(line.words))
-            if line.index < first_equation and line.text.strip().rstrip(".") in self.question:
-                self._delete(line.index, line.index, "restates the question")
-            elif is_filler(line.text):
-                self._delete(line.index, line.index, TALK)
-            elif line.index < first_equation and not line.equations:
-                if (shared >= 0.8 and len(line.words) >= 6) or (
-                    RESTATEMENT.search(line.text) and shared >= 0.4
-                ):
-                    self._delete(line.index, line.index, "restates the question")
-            elif RESTATEMENT.search(line.text) and shared >= 0.6:
-                self._delete(line.index, line.index, "restates the question")
-
-    def _drop_checks(self) -> None:
-        """Delete verifications and alternative approaches, but for a few short ones."""
+    def _keep_checks(self) -> None:
+        """Keep the first few verifications that are short and come to a verdict, as the student's habit."""
         left = self.settings.keep_checks
-        index = 0
-        while index < self.end:
-            text = self.units[index]
-            verifies, branches = VERIFICATION.search(text), ALTERNATIVE.search(text)
-            settled = self.gone[index] not in (None, TALK) or index in self.texts
-            if settled or not (verifies or branches):
-                index += 1
-                continue
-            last = check_block(self.lines, index, self.end - 1, self.confirms)
-            block = "".join(self.units[index : last + 1])
-            sound = all(e.holds for line in self.lines[index : last + 1] for e in line.equations)
-            brief = len(block.split()) <= self.settings.check_words
-            if left and verifies and sound and brief and has_substance(block):
+        for passage in list(self.passages):
+            words = sum(len(self.units[i].split()) for i in range(passage.first, passage.last + 1))
+            if left and passage.reason == CHECKED and words <= self.settings.check_words:
+                self.passages.remove(passage)
                 left -= 1
-                for kept in range(index, last + 1):
-                    if self.gone[kept] in (None, TALK):
-                        self.gone[kept] = None
-                        self.texts[kept] = self.units[kept]  # unchanged, and safe from later rules
-            else:
-                self._delete(index, last, "verifies again" if verifies else "an alternative not needed")
-            index = last + 1
 
-    def _drop_repeats(self) -> None:
-        """Delete lines whose equations, or nearly all of whose words, stand in a kept line before."""
-        equations: set[str] = set()
-        seen: list[frozenset[str]] = []
-        for line in self.lines[: self.end + 1]:
-            if self.gone[line.index]:
-                continue
-            keys = {e.key for e in line.equations}
-            covered = any(line.words <= earlier for earlier in seen)
-            alike = len(line.words) >= 4 and any(
-                len(line.words & earlier) >= self.settings.duplicate_overlap * len(line.words | earlier)
-                for earlier in seen
-            )
-            if line.index != self.end and ((keys and keys <= equations and covered) or alike):
-                self._delete(line.index, line.index, "repeats what stands before")
-            if self.gone[line.index] is None:
-                equations |= keys
-                seen.append(line.words)
-
-    def _drop_unused(self) -> None:
-        """Delete computations and assertions whose values nothing later uses."""
-        if not self.solved:
-            return
-        used = needed_numbers(self.lines, self._keeps(), self.end, self.question)
-        for index in range(1 if self.settings.keep_opening else 0, self.end):
-            if not used[index]:
-                self._delete(index, index, "its result is not used")
-
-    def _drop_after_solution(self) -> None:
-        """Delete what follows the first complete solution, but for one closing statement."""
-        if not self.solved or self.end + 1 >= len(self.units):
-            return
-        closing: int | None = None
-        goal = self.lines[self.end].numbers & self.lines[self.end].results or self.lines[self.end].numbers
-        if not CONCLUSION.search(self.units[self.end]):
-            for line in reversed(self.lines[self.end + 1 :]):
-                if CONCLUSION.search(line.text) and (not goal or goal & line.numbers):
-                    closing = line.index
-                    break
-        if closing is None and not any(
-            states(self.units[i], self.final) for i in range(self.end + 1) if not self.gone[i]
-        ):
-            stating = [x.index for x in self.lines if x.index > self.end and states(x.text, self.final)]
-            closing = stating[-1] if stating else None
-        for index in range(self.end + 1, len(self.units)):
-            if index != closing:
-                self._delete(index, index, "follows the first complete solution")
+    def _keeps(self) -> list[bool]:
+        keep = [i not in self.swallowed for i in range(len(self.units))]
+        for passage in (*self.passages, *self.tail):
+            for index in range(passage.first, passage.last + 1):
+                keep[index] = False
+        return keep
 
     def _bring_back(self) -> None:
-        while back := missing_sources(self.lines, self._keeps(), self.end, self.question):
-            for index in back:
-                self.gone[index] = None
+        """Bring back every passage that kept lines rest on, or whose absence leaves a line hanging, until none is left."""
+        until = self.body if self.end is None else self.end + 1
+        for _ in range(MANY_ROUNDS):
+            keep = self._keeps()[:until]
+            missing = unsupported(self.lines[:until], keep, self.given)
+            stay = [p for p in self.passages if not any(i in missing for i in range(p.first, p.last + 1))]
+            stay = [p for p in stay if not self._hangs(p, keep)]
+            if len(stay) == len(self.passages):
+                return
+            self.passages = stay
+        self.passages = []
 
-    def _clean_leads(self) -> None:
-        """Rewrite kept lines that open with a doubt about something that was deleted."""
-        for index in range(1, len(self.units)):
-            text = self.units[index]
-            if self.gone[index] or index in self.texts or not self.gone[index - 1]:
-                continue
-            if not DOUBT.search(text) or not has_substance(text):
-                continue
-            match = _LEAD.match(text)
-            if match and len(text) - match.end() > 12:
-                rest = text[match.end() :]
-                self.texts[index] = (rest[0].upper() + rest[1:]).strip()
+    def _hangs(self, passage: Passage, keep: Sequence[bool]) -> bool:
+        """Return whether the line before a passage waits for it, or the line after it points into it."""
+        if passage.reason == EMPTY_TALK:
+            return False
+        before, after = passage.first - 1, passage.last + 1
+        while before >= 0 and not keep[before]:
+            before -= 1
+        while after < len(keep) and not keep[after]:
+            after += 1
+        settled = passage.reason == CHECKED and before >= 0 and doubts(self.lines[before].text)
+        return (
+            settled
+            or (before >= 0 and stays_open(self.lines[before].text))
+            or (after < len(keep) and leans_back(self.lines[after].text))
+        )
+
+    def _cut_tail(self) -> None:
+        """Delete what follows the conclusion, but for a closing sentence that stands on its own."""
+        if self.end is None or all(agrees(line, self.answer) for line in self.lines[self.end + 1 :]):
+            return  # that is how the student closes
+        close = closing(self.lines, self.end + 1, self.answer, self._known())
+        if len(close):
+            parts = ((self.end + 1, close.start - 1), (close.stop, len(self.units) - 1))
+        else:
+            parts = ((self.end + 1, len(self.units) - 1),)
+        self.tail = [Passage(a, b, "follows a complete solution") for a, b in parts if a <= b]
+
+    def _known(self) -> frozenset[Fact]:
+        """Return what is known when the trace concludes."""
+        return self.given.union(*(line.gives for line in self.lines[: self.body + 1]))
 
     def _keep_voice(self) -> None:
-        """Bring back short talk, in order, until the habit of reflecting aloud is in proportion."""
+        """Where the student checks often and no check is left, keep the one that follows the conclusion; then short talk."""
+        if not self.settings.reflection_share:
+            return
+        keep = self._keeps()
+        checks = [classify(unit) in ("verification", "alternative approach") for unit in self.units]
+        if sum(checks) >= HABIT and not any(c and k for c, k in zip(checks, keep, strict=True)):
+            self._keep_closing_check()
         words = [max(1, len(unit.split())) for unit in self.units]
         counts = [reflection_count(unit) for unit in self.units]
-        wanted = self.settings.reflection_share * sum(counts) / max(1, sum(words))
-        kept = self._keeps()
-        have = sum(c for c, k in zip(counts, kept, strict=True) if k)
-        size = sum(w for w, k in zip(words, kept, strict=True) if k)
-        for index in range(self.end):
+        wanted = self.settings.reflection_share * sum(counts) / sum(words)
+        keep = self._keeps()
+        have = sum(c for c, k in zip(counts, keep, strict=True) if k)
+        size = sum(w for w, k in zip(words, keep, strict=True) if k)
+        for passage in list(self.passages):
             if have >= wanted * size:
                 return
-            if self.gone[index] == TALK and counts[index]:
-                self.gone[index] = None
-                have, size = have + counts[index], size + words[index]
+            if passage.reason == EMPTY_TALK and counts[passage.first]:
+                self.passages.remove(passage)
+                have, size = have + counts[passage.first], size + words[passage.first]
+
+    def _keep_closing_check(self) -> None:
+        """Keep the verification that follows the conclusion, whole, if it is short."""
+        if self.end is None or not self.tail or self.tail[0].first != self.end + 1:
+            return
+        whole = self.tail[0]
+        check = check_at(self.lines, whole.first, whole.last + 1, self._known())
+        if (
+            check is None
+            or sum(len(u.split()) for u in self.units[check.first : check.last + 1])
+            > self.settings.check_words
+        ):
+            return
+        rest = Passage(check.last + 1, whole.last, whole.reason)
+        tail = [*([rest] if rest.first <= rest.last else []), *self.tail[1:]]
+        if tail or self.passages:  # else nothing would be pruned at all
+            self.tail = tail
 
     def _edits(self) -> list[Edit]:
+        reasons: list[str | None] = [None] * len(self.units)
+        for passage in (*self.passages, *self.tail):
+            for index in range(passage.first, passage.last + 1):
+                reasons[index] = passage.reason
         edits: list[Edit] = []
         index = 0
         while index < len(self.units):
-            reason = self.gone[index]
-            if index in self.merged:
-                last = self.merged[index]
-                skills = tuple(classify(self.units[i]) for i in (index, last))
+            last = index
+            skill = classify(self.units[index])
+            if index in self.mended.merges and reasons[index] is None:
+                last = self.mended.merges[index]
                 edits.append(
-                    Edit(first=index, last=last, action="merge", skills=skills,
-                         text=self.texts[index], borders=(index + 1,))
+                    Edit(first=index, last=last, action="merge", skills=(skill, classify(self.units[last])),
+                         text=self.mended.texts[index], borders=(index + 1,))
                 )  # fmt: skip
-                index = last + 1
-                continue
-            if reason is None and self.texts.get(index, self.units[index]) != self.units[index]:
-                skill = classify(self.units[index])
+            elif reasons[index] is None and index in self.mended.texts:
                 edits.append(
-                    Edit(first=index, last=index, action="rewrite", skills=(skill,), text=self.texts[index])
+                    Edit(
+                        first=index,
+                        last=index,
+                        action="rewrite",
+                        skills=(skill,),
+                        text=self.mended.texts[index],
+                    )
                 )
-                index += 1
-                continue
-            last = self._run_end(index)
-            skill = classify("".join(self.units[index : last + 1])) if reason else classify(self.units[index])
-            action = "delete" if reason else "keep"
-            edits.append(Edit(first=index, last=last, action=action, skills=(skill,), reason=reason))
+            else:
+                last = self._run_end(index, reasons)
+                action = "delete" if reasons[index] else "keep"
+                skill = classify("".join(self.units[index : last + 1])) if reasons[index] else skill
+                edits.append(
+                    Edit(first=index, last=last, action=action, skills=(skill,), reason=reasons[index])
+                )
             index = last + 1
         return edits
 
-    def _run_end(self, start: int) -> int:
+    def _run_end(self, start: int, reasons: Sequence[str | None]) -> int:
         """Return the end of the step that starts at ``start``: same decision, same skill if kept."""
-        reason, skill = self.gone[start], classify(self.units[start])
+        reason, skill = reasons[start], classify(self.units[start])
         last = start
         while last + 1 < len(self.units):
             following = last + 1
-            changed = following in self.texts and self.texts[following] != self.units[following]
-            if self.gone[following] != reason or changed or following in self.merged:
+            if reasons[following] != reason:
                 break
-            if reason is None and classify(self.units[following]) != skill:
+            if reason is None and (
+                following in self.mended.texts or classify(self.units[following]) != skill
+            ):
                 break
             last = following
         return last

@@ -1,87 +1,31 @@
-"""What the rules teacher knows about a trace: where it is solved, what feeds the answer."""
+"""What a unit of a trace says and what it rests on, and which kept units rest on deleted ones."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from importlib.resources import files
 
-from drp.pruning.checks import states
-from drp.pruning.skills import (
-    ALTERNATIVE,
-    CONCLUSION,
-    DOUBT,
-    RESTATEMENT,
-    VERIFICATION,
-    has_substance,
-)
-from drp.text.answers import normalise
 from drp.text.equations import Equation, find_equations
+from drp.text.formulas import find_formulas, flatten, is_relation, letters, sides
 from drp.text.numbers import numbers_in, parse_number
 
+Fact = Fraction | str
+"""A number by its value; a variable, a point or an expression by its spelling without white space."""
+
 _WORD = re.compile(r"[a-z']+|\d+(?:\.\d+)?")
-_STATES = re.compile(r"=|\b(?:so|total|gives?|equals?|makes|left|leaves|is|are|has|have)\b", re.IGNORECASE)
-_MOVES_ON = re.compile(
-    r"^\W*(?:(?:so|okay|alright|and)\b,? )?(?:now|next|then|therefore|thus|hence|similarly|moving on|finally|step \d)\b",
-    re.IGNORECASE,
+# A number that its own unit works out: `72` in "3 * 24 = 72" and in "3 times 24 is 72", not `57` in "x = 57 - y".
+_RESULT = re.compile(
+    r"(?:[=≈]|\b(?:is|equals|makes|gives|to get|gets?)\b)\s*-?(\d+(?:\.\d+)?|\.\d+)(?!\s*[-+*/^]|[\d.]\d|\s*\()"
 )
-MAX_CHECK = 8
-"""A verification is taken to be over after this many lines, whatever they say."""
-_STOPWORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "him",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "let",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "up",
-        "was",
-        "we",
-        "what",
-        "will",
-        "with",
-        "you",
-    ]
+# "Let x be …", "denote it by n": the unit itself says what the letter stands for.
+_INTRODUCES = re.compile(
+    r"\b(?:let(?:'s)?|denote|call|suppose|say|where|represent\w*|define|assume|with|set)\b", re.IGNORECASE
 )
+_LIST_MARK = re.compile(r"^\s*(?:\(?\d{1,2}[.):]\s|step \d+\b:?)", re.IGNORECASE)
+_LONG_EXPRESSION = 4
+"""Shorter expressions ("x+1") come up by themselves in different lines of thought."""
 
 
 @dataclass(frozen=True)
@@ -90,145 +34,107 @@ class Line:
 
     index: int
     text: str
-    numbers: frozenset[Fraction]
+    paragraph: int
+    """Which paragraph it stands in, counted from 0."""
+    last_in_paragraph: bool
+    is_step: bool
+    """Whether it is a line of a text without paragraphs, where each line is a step."""
     equations: tuple[Equation, ...]
-    words: frozenset[str] = field(repr=False)
+    """Arithmetic over plain numbers, which can be checked."""
+    relations: frozenset[str]
+    """What it states in formulas, without white space: ``x=2``."""
+    gives: frozenset[Fact]
+    """All numbers, letters and longer expressions in it."""
+    needs: frozenset[Fact]
+    """Those of ``gives`` that it neither works out nor introduces itself."""
 
     @property
-    def results(self) -> frozenset[Fraction]:
-        """Values its equations arrive at."""
-        return frozenset(e.value for e in self.equations if e.value is not None)
+    def numbers(self) -> frozenset[Fraction]:
+        """The numbers in it, unsigned."""
+        return frozenset(fact for fact in self.gives if isinstance(fact, Fraction))
 
     @property
-    def is_assertion(self) -> bool:
-        """Whether it is a plain sentence around one number, such as "So Tom has 72 shells."."""
-        return len(self.numbers) == 1 and not re.search(r"[=\\^$]", self.text)
+    def words(self) -> frozenset[str]:
+        """Its words that carry meaning."""
+        return content_words(self.text)
 
     @property
-    def ends_paragraph(self) -> bool:
-        """Whether an empty line follows."""
-        return self.text[len(self.text.rstrip()) :].count("\n") > 1
+    def sound(self) -> bool:
+        """Whether all its arithmetic holds."""
+        return all(equation.holds for equation in self.equations)
+
+
+@cache
+def _stopwords() -> frozenset[str]:
+    return frozenset((files("drp.teachers") / "stopwords.txt").read_text(encoding="utf-8").split())
 
 
 def content_words(text: str) -> frozenset[str]:
     """Return the lower-case words and numbers of ``text`` that carry meaning."""
-    return frozenset(_WORD.findall(text.lower())) - _STOPWORDS
+    return frozenset(_WORD.findall(text.lower())) - _stopwords()
 
 
 def read_lines(units: Sequence[str]) -> list[Line]:
-    """Return one :class:`Line` per unit."""
-    return [
-        Line(i, unit, frozenset(numbers_in(unit)), tuple(find_equations(unit)), content_words(unit))
-        for i, unit in enumerate(units)
-    ]
+    """Return one :class:`Line` per unit.
 
-
-def _reaches(lines: Sequence[Line], index: int, final: str, value: Fraction | None) -> bool:
-    """Return whether a line arrives at the final answer rather than merely mentioning its digits."""
-    line = lines[index]
-    if value is None:
-        return states(line.text, final) and bool(_STATES.search(line.text))
-    last = numbers_in(line.text)[-1:]
-    if last != [abs(value)]:
-        return False
-    if CONCLUSION.search(line.text):
-        return True
-    if value not in line.results and not _STATES.search(line.text):
-        return False
-    if RESTATEMENT.search(line.text):
-        return False
-    # A result is the final one where the trace then concludes, doubts, checks or ends.
-    following = lines[index + 1 : index + 3]
-    return not following or any(
-        CONCLUSION.search(f.text)
-        or DOUBT.search(f.text)
-        or VERIFICATION.search(f.text)
-        or ALTERNATIVE.search(f.text)
-        or (f.is_assertion and abs(value) in f.numbers)
-        for f in following
-    )
-
-
-def solution_index(lines: Sequence[Line], question: str, final: str) -> int | None:
-    """Return the index of the first line that completes a solution, or ``None``.
-
-    Among the lines that arrive at the final answer, one that names whom the question asks about
-    wins over an earlier one that does not: an intermediate value may equal the answer by chance.
+    Paragraphs end at empty lines; in a text that has none, each line is one.
     """
-    value = parse_number(normalise(final))
-    known = set(numbers_in(question))
-    hits = [line for line in lines if _reaches(lines, line.index, final, value)]
-    if value is not None and abs(value) in known:
-        # The answer also stands in the question: only a computed or concluded one counts.
-        hits = [h for h in hits if value in h.results or CONCLUSION.search(h.text)]
-    if not hits:
-        return None
-    sentence = re.split(r"(?<=[.!])\s+", question.strip())[-1]
-    asked = set(re.findall(r"(?<!^)\b[A-Z][a-z]+\b", sentence))
-    if asked:
-        for hit in hits:
-            around = hit.text + (lines[hit.index - 1].text if hit.index else "")
-            if asked & set(re.findall(r"\b[A-Z][a-z]+\b", around)):
-                return hit.index
-    return hits[0].index
+    breaks = [unit[len(unit.rstrip()) :].count("\n") for unit in units]
+    least = 2 if any(count > 1 for count in breaks) else 1
+    lines: list[Line] = []
+    paragraph = 0
+    for index, unit in enumerate(units):
+        ends = breaks[index] >= least or index == len(units) - 1
+        lines.append(_read(index, unit, paragraph, ends, is_step=least == 1 and ends))
+        paragraph += ends
+    return lines
 
 
-def needed_numbers(lines: Sequence[Line], keep: Sequence[bool], upto: int, question: str) -> list[bool]:
-    """Slice backwards from line ``upto``: return for each line whether its results are used.
+def _read(index: int, unit: str, paragraph: int, ends: bool, is_step: bool) -> Line:
+    text = _LIST_MARK.sub("", unit)
+    formulas = find_formulas(text)
+    equations = tuple(find_equations(unit))
+    gives = facts(text, formulas)
+    flat = flatten(text)
+    own: set[Fact] = {
+        value for numeral in _RESULT.findall(flat) if (value := parse_number(numeral)) is not None
+    }
+    own |= {abs(e.value) for e in equations if e.value is not None}
+    if _INTRODUCES.search(text):
+        own |= {fact for fact in gives if isinstance(fact, str) and len(fact) <= 3}
+    return Line(
+        index=index, text=unit, paragraph=paragraph, last_in_paragraph=ends, is_step=is_step, equations=equations,
+        relations=frozenset(f for f in formulas if is_relation(f)), gives=gives, needs=gives - own,
+    )  # fmt: skip
 
-    Lines that compute nothing are always True. A line that only computes or asserts values which
-    no later kept line uses is False.
+
+def facts(text: str, formulas: Iterable[str] | None = None) -> frozenset[Fact]:
+    """Return the numbers of ``text``, and the letters and longer expressions of its formulas."""
+    found: set[Fact] = set(numbers_in(flatten(text)))
+    for formula in find_formulas(text) if formulas is None else formulas:
+        found |= letters(formula)
+        found |= {side for side in sides(formula) if len(side) >= _LONG_EXPRESSION and letters(side)}
+    return frozenset(found)
+
+
+def unsupported(lines: Sequence[Line], keep: Sequence[bool], known: frozenset[Fact]) -> set[int]:
+    """Return the deleted lines that kept lines rest on: they gave a fact first, and a kept line needs it.
+
+    Args:
+        lines: The units of a trace.
+        keep: Which of them stay.
+        known: What the question gives.
     """
-    given = set(numbers_in(question))
-    used = [True] * len(lines)
-    needed = set(lines[upto].numbers)
-    for line in reversed(lines[:upto]):
-        if not keep[line.index]:
-            continue
-        fresh = (line.results if line.equations else line.numbers) - given
-        computes = bool(line.equations) or line.is_assertion
-        if computes and fresh and not fresh & needed:
-            used[line.index] = False
+    stated = set(known)
+    lost: dict[Fact, int] = {}  # a fact that so far only deleted lines gave -> the first of them
+    missing: set[int] = set()
+    for line in lines:
+        if keep[line.index]:
+            missing |= {lost[fact] for fact in line.needs if fact in lost}
+            stated |= line.gives
+            for fact in line.gives:
+                lost.pop(fact, None)
         else:
-            needed |= line.numbers
-    return used
-
-
-def missing_sources(lines: Sequence[Line], keep: Sequence[bool], upto: int, question: str) -> set[int]:
-    """Return deleted lines that must come back because a kept line uses what only they introduce."""
-    known = set(numbers_in(question))
-    back: set[int] = set()
-    for line in lines[: upto + 1]:
-        if not keep[line.index]:
-            continue
-        uses = line.numbers - line.results if line.equations else frozenset[Fraction]()
-        for number in uses - known:
-            sources = [
-                other
-                for other in lines[: line.index]
-                if number in other.results and all(e.holds for e in other.equations)
-            ]
-            if sources and not any(keep[s.index] or s.index in back for s in sources):
-                back.add(sources[0].index)
-        known |= line.numbers
-    return back
-
-
-def check_block(lines: Sequence[Line], start: int, upto: int, confirms: Sequence[bool]) -> int:
-    """Return the last index of the verification that starts at ``start``.
-
-    It ends with a confirmation ("Yes, that's right."), with its paragraph, where the trace moves on
-    ("Now …", "Therefore …"), or after ``MAX_CHECK`` lines.
-    """
-    end = start
-    for index in range(start, min(upto, start + MAX_CHECK - 1) + 1):
-        text = lines[index].text
-        if index > start and _MOVES_ON.search(text) and not VERIFICATION.search(text):
-            break
-        end = index
-        if index > start and confirms[index]:
-            break
-        stated = index > start or has_substance(text) or not VERIFICATION.search(text)
-        if lines[index].ends_paragraph and stated:
-            break
-    return end
+            for fact in line.gives - stated:
+                lost.setdefault(fact, line.index)
+    return missing
