@@ -239,12 +239,18 @@ class Pipeline(OnFile):
                 self.say(f"{folder.stage}: graded again by this version's grader; {changed} verdicts changed")
             traces = run_until_done(
                 sample_traces(
-                    folder, make, problems,
-                    samples=samples, sampling=sampling or settings.sampling, seed=seed, prompt=self.recipe.prompt,
+                    folder,
+                    make,
+                    problems,
+                    samples=samples,
+                    sampling=sampling or settings.sampling,
+                    seed=seed,
+                    prompt=self.recipe.prompt,
                     prompt_of=prompt_of,
-                    grader=grader, progress=self.progress,
+                    grader=grader,
+                    progress=self.progress,
                 )
-            )  # fmt: skip
+            )
         self.finish(folder)
         return traces
 
