@@ -169,7 +169,7 @@ class Pipeline(OnFile):
     def _evaluate_prompted(self, problems: list[Problem]) -> None:
         """Run the student as it is under the prompts of a method that trains nothing."""
         settings = self.recipe.evaluate
-        prompts = self.method.prompts(self, problems)
+        prompts = self.method.prompts_for(self, problems)
         self._want_nothing(layout.EVALUATE_DISTILLED)
         why = self.evaluate_settings(layout.PROMPTED, self.recipe.student.model, problems)
         folder = self.open_stage(layout.EVALUATE_PROMPTED, {**why, **self.method.defining_prompts()})
