@@ -17,11 +17,26 @@ ROOM = "src/drp"
 NAMES: dict[str, set[str]] = {
     # Not "train": that is also a split of problems and an extra of the package.
     "stage": {
-        "generate", "explore", "prune", "evaluate", "report", "evaluate/base", "evaluate/distilled", "evaluate/prompted",
+        "generate",
+        "explore",
+        "prune",
+        "evaluate",
+        "report",
+        "evaluate/base",
+        "evaluate/distilled",
+        "evaluate/prompted",
     },
     "teacher": {"rules", "edit_script", "two_stage", "direct", "mini_direct"},
-    "method": {"drp", "self", "direct", "tale", "tale_ep", "cot_valve", "think_prune"},
-}  # fmt: skip
+    # Not "drp": that is also the package and its command.
+    "method": {"self", "direct", "tale", "tale_ep", "cot_valve", "think_prune"},
+}
+AT_HOME: dict[str, tuple[str, ...]] = {
+    "stage": ("runs/layout.py", "runs/upgrades.py"),
+    # A teacher and a method are both called direct.
+    "teacher": ("teachers/", "methods/", "runs/upgrades.py"),
+    "method": ("teachers/", "methods/", "runs/upgrades.py"),
+}
+"""Where names belong: with what they name, and where old spellings are read."""
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 Figure = tuple[str, str]
 
@@ -35,6 +50,12 @@ def sources(revision: str) -> dict[str, str]:
             for member in files
             if member.name.endswith(".py") and (file := files.extractfile(member))
         }
+
+
+def commit_of(revision: str) -> str:
+    """Return the short name of the commit that a revision is."""
+    asked = ["git", "rev-parse", "--short", revision]
+    return subprocess.run(asked, capture_output=True, check=True, text=True).stdout.strip()
 
 
 def functions(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -61,7 +82,10 @@ def figures(files: Mapping[str, str]) -> Iterator[Figure]:
         yield f"lines of a {what}, median", f"{median(lines for lines, _ in sizes):g}"
         yield f"lines of a {what}, most", f"{sizes[-1][0]} ({sizes[-1][1]})"
     for what, names in NAMES.items():
-        yield f"files that name a {what}", str(sum(bool(literals(tree) & names) for tree in trees.values()))
+        found = [path for path, tree in trees.items() if literals(tree) & names]
+        away = [path for path in found if not path.startswith(AT_HOME[what])]
+        yield f"files that name a {what}", str(len(found))
+        yield f"… a {what} outside {', '.join(f'`{home}`' for home in AT_HOME[what])}", str(len(away))
 
 
 def naming(files: Mapping[str, str]) -> Iterator[str]:
@@ -82,7 +106,7 @@ def main() -> None:
     read = [sources(revision) for revision in revisions]
     columns = [dict(figures(files)) for files in read]
     print(f"# The house\n\n```\npython tools/house.py {' '.join(revisions)} > results/house/table.md\n```\n")
-    print(f"| `{ROOM}` at | {' | '.join(revisions)} |\n|---|{'---|' * len(revisions)}")
+    print(f"| `{ROOM}` at | {' | '.join(map(commit_of, revisions))} |\n|---|{'---|' * len(revisions)}")
     for name in columns[0]:
         print(f"| {name} | {' | '.join(column[name] for column in columns)} |")
     print("\nNamed by a string literal that is the name and nothing else, docstrings aside.", end=" ")
