@@ -270,7 +270,7 @@ def report(run: str | Path) -> RunSummary:
     return read_summary(run)
 
 
-def grade(
+def grade(  # noqa: PLR0913  options of one command, by name
     files: str | Path | Sequence[str | Path],
     *,
     question: str | None = None,

@@ -24,6 +24,12 @@ class Kind(Record):
     kind: Any
     """Which one it is: text, which subclasses narrow to a literal, as type checkers allow for nothing narrower than this."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Refuse a setting that is called as a method is: the method would be its default."""
+        if both := [name for name in cls.model_fields if any(name in vars(base) for base in cls.__mro__)]:
+            raise TypeError(f"{cls.__name__}: {', '.join(both)} cannot be a setting and a method")
+
 
 K = TypeVar("K", bound=Kind)
 

@@ -28,8 +28,11 @@ from drp.text.thinking import THINK
 def pruning_settings(recipe: Recipe) -> Settings:
     """Return what defines pruned traces, wherever the traces come from: settings, and the versions of what decides."""
     versions = {
-        "units": UNITS_VERSION, "checks": CHECKS_VERSION, "teachers": TEACHERS_VERSION, "grader": GRADER_VERSION,
-    }  # fmt: skip
+        "units": UNITS_VERSION,
+        "checks": CHECKS_VERSION,
+        "teachers": TEACHERS_VERSION,
+        "grader": GRADER_VERSION,
+    }
     return {"prune": defining_pruning(recipe.prune), "versions": versions, **_tags(recipe)}
 
 

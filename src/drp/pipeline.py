@@ -170,7 +170,7 @@ class Pipeline(OnFile):
     def _evaluate_prompted(self, problems: list[Problem]) -> None:
         """Run the student as it is under the prompts of a method that trains nothing."""
         settings = self.recipe.evaluate
-        prompts = self.method.prompts(self, problems)
+        prompts = self.method.prompts_for(self, problems)
         self._want_nothing(layout.EVALUATE_DISTILLED)
         why = self.evaluate_settings(layout.PROMPTED, self.recipe.student.source, problems)
         folder = self.open_stage(layout.EVALUATE_PROMPTED, {**why, **self.method.defining_prompts()})
@@ -240,12 +240,18 @@ class Pipeline(OnFile):
                 self.say(f"{folder.stage}: graded again by this version's grader; {changed} verdicts changed")
             traces = run_until_done(
                 sample_traces(
-                    folder, make, problems,
-                    samples=samples, sampling=sampling or settings.sampling, seed=seed, prompt=self.recipe.prompt,
+                    folder,
+                    make,
+                    problems,
+                    samples=samples,
+                    sampling=sampling or settings.sampling,
+                    seed=seed,
+                    prompt=self.recipe.prompt,
                     prompt_of=prompt_of,
-                    grader=grader, progress=self.progress,
+                    grader=grader,
+                    progress=self.progress,
                 )
-            )  # fmt: skip
+            )
         self.finish(folder)
         return traces
 

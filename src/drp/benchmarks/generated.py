@@ -24,8 +24,10 @@ ASKED_WITH = ("sampling_params", "sampling", "gen_kwargs", "generation_kwargs", 
 _ENDS: dict[str, FinishReason] = {
     **dict.fromkeys(("length", "limit", "max_length", "model_length", *LIMITS), "length"),
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "word"), "stop"),
-    "content_filter": "content_filter", "safety": "content_filter", "refusal": "refusal",
-}  # fmt: skip
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "refusal": "refusal",
+}
 """What tools call the end of a completion, in lower case, and our word for it."""
 
 
@@ -184,8 +186,10 @@ def _tokens(row: dict[str, Any], own: dict[str, Any], number: int, of: int, plac
     """Return how many tokens a completion took."""
     usage = row.get("usage")
     if usage is not None and not isinstance(usage, dict):
-        raise DataError(f"{place}: field 'usage' is {described(usage)}, not an object such as "
-                        '{"completion_tokens": 253}')  # fmt: skip
+        raise DataError(
+            f"{place}: field 'usage' is {described(usage)}, not an object such as "
+            '{"completion_tokens": 253}'
+        )
     if usage and of == 1:  # with several, it is the sum of all
         for name in ("completion_tokens", "output_tokens"):
             if (

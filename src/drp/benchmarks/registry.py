@@ -96,9 +96,14 @@ def load_problems(wanted: ProblemSet, limit: int | None = None, say: Say = silen
         problems = mini_world.load(wanted.benchmark, wanted.split, size, wanted.seed)
     elif wanted.path is not None:
         problems = read_problems(
-            wanted.path, question=wanted.question, gold=wanted.gold, name=wanted.benchmark,
-            split=wanted.split, say=say, task=task,
-        )  # fmt: skip
+            wanted.path,
+            question=wanted.question,
+            gold=wanted.gold,
+            name=wanted.benchmark,
+            split=wanted.split,
+            say=say,
+            task=task,
+        )
     elif wanted.hub is None and wanted.benchmark in BENCHMARKS.names():
         problems = _of_another_package(wanted, count)
     else:

@@ -252,7 +252,7 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
 
 
 @app.command()
-def grade(
+def grade(  # noqa: PLR0913  options of one command, by name
     files: Annotated[
         list[Path], typer.Argument(help="JSONL or Parquet files of completions, or lm-eval samples.")
     ],

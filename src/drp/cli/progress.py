@@ -58,9 +58,15 @@ class TerminalProgress:
         if not self.console.is_terminal or done >= wanted:
             return
         self._bar = Bar(
-            TextColumn("{task.description}", style="bold", markup=False), BarColumn(), MofNCompleteColumn(), _Rate(),
-            _Time(), _Remark(table_column=Column(no_wrap=True)), console=self.console, transient=True,
-        )  # fmt: skip
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            _Time(),
+            _Remark(table_column=Column(no_wrap=True)),
+            console=self.console,
+            transient=True,
+        )
         self._bar.start()
         self._bar.add_task(stage, total=wanted, completed=done, tokens=0, before=done, remark="")
 

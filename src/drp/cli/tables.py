@@ -57,24 +57,31 @@ def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
     price, probed = settings.known_price, "probed" in found[0].protocol
     rows = [
         (
-            ("→ " if e.chosen and not probed else "") + ("no division" if e.protocol == "none" else e.protocol),
-            f"{e.requests:,.0f}", _millions(e.usage.prompt_tokens), _millions(e.usage.completion_tokens),
-            _dollars(e.online_usd), _dollars(e.batch_usd), f"{e.hours:.1f}",
+            ("→ " if e.chosen and not probed else "")
+            + ("no division" if e.protocol == "none" else e.protocol),
+            f"{e.requests:,.0f}",
+            _millions(e.usage.prompt_tokens),
+            _millions(e.usage.completion_tokens),
+            _dollars(e.online_usd),
+            _dollars(e.batch_usd),
+            f"{e.hours:.1f}",
         )
         for e in found
-    ]  # fmt: skip
+    ]
     notes = [f"{found[0].traces:,} traces, {found[0].model}, {settings.candidates} candidate(s) a trace."]
     if price:
         notes.append(
             f"Prices: ${price.input:g} in, ${price.output:g} out per million tokens"
-            + (f", list price of {price.on}" if price.on else "") + "; prune.price overrides."
-        )  # fmt: skip
+            + (f", list price of {price.on}" if price.on else "")
+            + "; prune.price overrides."
+        )
     else:
         notes.append("No price known: set prune.price={input: …, output: …}.")
     notes.append(
-        "Measured on the probe, scaled up." if probed
+        "Measured on the probe, scaled up."
+        if probed
         else "Expect ± 30 %; --probe 20 measures. Repairs are taken as 10 %."
-    )  # fmt: skip
+    )
     budget, own = settings.budget_usd, next((e for e in found if e.chosen), None)
     cost = own and (own.batch_usd if own.batch else own.online_usd)
     if budget is not None and cost is not None and cost > budget:

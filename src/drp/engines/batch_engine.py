@@ -218,9 +218,12 @@ class BatchEngine:
         for tries in range(1, CALM_TRIES + 1):
             try:
                 batch = await once.batches.create(
-                    input_file_id=state.id, endpoint="/v1/chat/completions", completion_window="24h",
-                    metadata={"made_by": "drp"}, extra_headers={"Idempotency-Key": f"drp-{state.id}"},
-                )  # fmt: skip
+                    input_file_id=state.id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                    metadata={"made_by": "drp"},
+                    extra_headers={"Idempotency-Key": f"drp-{state.id}"},
+                )
                 break
             except openai.APIError as error:
                 if meaning(error) != "later" or tries == CALM_TRIES:

@@ -57,9 +57,7 @@ class Budget:
             prompt_tokens=self._prompt, completion_tokens=self._completion, cached_tokens=self._cached
         )
         usd = self._usd if self.price else None
-        return Spend(
-            requests=self._requests, usage=usage, usd=usd, price=self.price, batched=self._batched
-        )  # fmt: skip
+        return Spend(requests=self._requests, usage=usage, usd=usd, price=self.price, batched=self._batched)
 
     def count(self, usage: Usage, *, batch: bool) -> None:
         """Add a reply that was paid."""

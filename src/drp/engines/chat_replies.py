@@ -9,8 +9,10 @@ from drp.records import Completion, FinishReason, Usage
 from drp.text.thinking import THINK, Tags, split_thinking
 
 _FINISH: dict[str, FinishReason] = {
-    "stop": "stop", "length": "length", "content_filter": "content_filter",
-}  # fmt: skip
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
 SHOWN = 20_000
 """Characters kept of a reply that cannot be used."""
 

@@ -57,9 +57,12 @@ def _p_value(difference: "np.ndarray[Any, np.dtype[np.float64]]", seed: int) -> 
     if len(difference) < 2 or not difference.any():
         return 1.0
     result = stats.permutation_test(
-        (difference,), np.mean, permutation_type="samples", n_resamples=PERMUTATIONS,
+        (difference,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=PERMUTATIONS,
         rng=np.random.default_rng(seed),
-    )  # fmt: skip
+    )
     return float(result.pvalue)
 
 

@@ -61,8 +61,11 @@ class Process:
             try:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", str(WORKER)],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-                )  # fmt: skip
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                )
             except OSError as error:
                 raise GradingError(f"the grader's process does not start: {error}") from error
             if not self._line(STARTING_S):

@@ -11,8 +11,11 @@ ft foot feet; in inch inche; yd yard; mi mile; lb pound £ gbp; oz ounce; gal ga
 $ dollar usd us$; € euro eur; ¥ yen; cent ¢; j joule; n newton; w watt; v volt; a ampere amp; hz hertz
 """
 _NAMES = {
-    spelling: group.split()[0] for group in _SPELLINGS.split(";") if group.strip() for spelling in group.split()
-}  # fmt: skip
+    spelling: group.split()[0]
+    for group in _SPELLINGS.split(";")
+    if group.strip()
+    for spelling in group.split()
+}
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUPERSCRIPTS = str.maketrans({"²": "2", "³": "3"})
 # A word or sign, and the power it is raised to: `cm^2`, `s^{-1}`, `m2`, `/`.

@@ -112,7 +112,7 @@ class MethodSettings(Kind):
         """Draw what the method needs beyond the student's own traces."""
         _ = context
 
-    def prompts(self, context: MethodContext, problems: Sequence[Problem]) -> PromptOf:
+    def prompts_for(self, context: MethodContext, problems: Sequence[Problem]) -> PromptOf:
         """Return the prompts of a method that trains nothing."""
         _ = problems
         return lambda _: context.prompt

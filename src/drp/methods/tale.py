@@ -94,7 +94,7 @@ class TalePromptSettings(BudgetedSettings):
     stages: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = "no training: prompts state an estimated budget (TALE-EP)"
 
-    def prompts(self, context: MethodContext, problems: Sequence[Problem]) -> PromptOf:
+    def prompts_for(self, context: MethodContext, problems: Sequence[Problem]) -> PromptOf:
         """Ask the student for each problem's budget; return the prompts that state it.
 
         A problem whose reply names no number gets the mean of the others, or the cut-off if none does.

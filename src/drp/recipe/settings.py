@@ -106,20 +106,23 @@ def defining_pruning(settings: PruneSettings) -> dict[str, Any]:
 PROTOCOLS: dict[str, dict[str, Any]] = {
     # What R1's makers recommend: sampling, a directive to box the answer, no system prompt, room to finish.
     "recommended": {
-        "sampling": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32_768}, "runs": 5,
+        "sampling": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32_768},
+        "runs": 5,
         "template": "{question}\nPlease reason step by step, and put your final answer within \\boxed{}.",
     },
     # The paper's: zero-shot, five runs, cut off at 12,000 tokens.
     "paper": {
-        "sampling": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 12_000}, "runs": 5,
+        "sampling": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 12_000},
+        "runs": 5,
         "template": "{question}",
     },
     # One run without chance; R1-like models tend to loop under it.
     "greedy": {
-        "sampling": {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": 12_000}, "runs": 1,
+        "sampling": {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": 12_000},
+        "runs": 1,
         "template": "{question}\nPlease reason step by step, and put your final answer within \\boxed{}.",
     },
-}  # fmt: skip
+}
 """Named evaluation protocols; whatever a recipe gives itself wins over them."""
 
 

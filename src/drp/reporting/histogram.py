@@ -40,16 +40,24 @@ def histogram_html(
                 go.Histogram(
                     x=[completion_tokens(t) for t in traces],
                     xbins={"start": 0, "end": longest + 1, "size": max(1, longest / BINS)},
-                    histnorm="percent", name=name, marker_color=colour, opacity=0.65,
-                    legendgroup=name, showlegend=row == 1,
+                    histnorm="percent",
+                    name=name,
+                    marker_color=colour,
+                    opacity=0.65,
+                    legendgroup=name,
+                    showlegend=row == 1,
                 ),
-                row=row, col=1,
-            )  # fmt: skip
+                row=row,
+                col=1,
+            )
     figure.update_layout(
-        barmode="overlay", height=230 * len(order) + 60, template="plotly_white",
-        margin={"l": 60, "r": 20, "t": 40, "b": 40}, font={"family": "system-ui, sans-serif"},
+        barmode="overlay",
+        height=230 * len(order) + 60,
+        template="plotly_white",
+        margin={"l": 60, "r": 20, "t": 40, "b": 40},
+        font={"family": "system-ui, sans-serif"},
         legend={"orientation": "h", "y": 1.08, "x": 0},
-    )  # fmt: skip
+    )
     figure.update_yaxes(title_text="% of completions")
     figure.update_xaxes(rangemode="tozero")
     figure.update_xaxes(title_text="tokens per completion", row=len(order), col=1)

@@ -11,9 +11,15 @@ from drp.reporting.text import Table
 def print_table(console: Console, table: Table) -> None:
     """Print one table; numbers to the right."""
     shown = RichTable(
-        title=Text(table.title), title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD,
-        padding=(0, 1), collapse_padding=True, pad_edge=False,
-    )  # fmt: skip
+        title=Text(table.title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for number, name in enumerate(table.head):
         left = number == 0 or name == "run" or table.head == ("figure", "value")
         wraps = table.head == ("figure", "value") or (number == 0 and name == "file")

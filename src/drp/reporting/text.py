@@ -82,9 +82,12 @@ def verdict(c: Comparison) -> tuple[str, ...]:
     """Return the cells under :data:`VERDICT`: whether the second model is shown not to be less accurate."""
     test = c.non_inferiority
     return (
-        f"{100 * test.lower_bound:+.1f}", p_value(test.p), "yes" if test.shown else "not shown",
-        "–" if c.mcnemar_p is None else p_value(c.mcnemar_p), f"{100 * c.smallest_difference:.1f}",
-    )  # fmt: skip
+        f"{100 * test.lower_bound:+.1f}",
+        p_value(test.p),
+        "yes" if test.shown else "not shown",
+        "–" if c.mcnemar_p is None else p_value(c.mcnemar_p),
+        f"{100 * c.smallest_difference:.1f}",
+    )
 
 
 def not_inferior(summary: RunSummary) -> Table:
@@ -149,13 +152,16 @@ def measured(
 
     cells = [
         (
-            name, f"{m.problems} × {m.runs}" if m.runs > 1 else str(m.problems), f"{100 * m.accuracy:.1f}",
+            name,
+            f"{m.problems} × {m.runs}" if m.runs > 1 else str(m.problems),
+            f"{100 * m.accuracy:.1f}",
             f"{100 * m.accuracy_interval.low:.1f}–{100 * m.accuracy_interval.high:.1f}",
             f"{m.tokens_mean:.0f}" if m.tokens_mean else "–",
-            *(f"{100 * share:.1f}" for share in (m.unclosed, m.truncated, m.looping)), cost(m),
+            *(f"{100 * share:.1f}" for share in (m.unclosed, m.truncated, m.looping)),
+            cost(m),
         )
         for name, m in rows
-    ]  # fmt: skip
+    ]
     head = (
         "file",
         "n",
@@ -269,10 +275,12 @@ def training(summary: RunSummary) -> Table | None:
     rows.append(("seconds", f"{summary.seconds.get('train', 0):.0f}"))
     if summary.learnability:
         figures = summary.learnability
-        rows.append((
-            "learnability: NLL per token under the base, own trace → pruned",
-            f"{figures['own_trace']:.3f} → {figures['pruned']:.3f} nats (n = {figures['examples']:.0f})",
-        ))  # fmt: skip
+        rows.append(
+            (
+                "learnability: NLL per token under the base, own trace → pruned",
+                f"{figures['own_trace']:.3f} → {figures['pruned']:.3f} nats (n = {figures['examples']:.0f})",
+            )
+        )
     return Table("Training", ("figure", "value"), tuple(rows))
 
 

@@ -10,8 +10,13 @@ RUN/report/                      pages and figures; never read by a stage
 """
 
 GENERATE, EXPLORE, PRUNE, TRAIN, EVALUATE, REPORT = (
-    "generate", "explore", "prune", "train", "evaluate", "report",
-)  # fmt: skip
+    "generate",
+    "explore",
+    "prune",
+    "train",
+    "evaluate",
+    "report",
+)
 """What commands and methods call the stages."""
 BASE, DISTILLED, PROMPTED = "base", "distilled", "prompted"
 """What is evaluated: the student before, the trained model, or the student asked in another way."""

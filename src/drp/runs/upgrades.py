@@ -34,7 +34,8 @@ _FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Which settings went to which kind; others of the old sections concerned a kind that the recipe does not use."""
 _SECTIONS = {"cot_valve": "valve", "tale": "tale", "tale_ep": "tale", "think_prune": "rl"}
-_RENAMED = {"train": {"strength": "adapter_scale"}, "rl": {"looks": "checkpoints"}}
+_RENAMED_TRAINING = {"strength": "adapter_scale"}
+_RENAMED_REINFORCEMENT = {"looks": "checkpoints"}
 
 
 def upgraded_recipe(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -44,8 +45,7 @@ def upgraded_recipe(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     for stage in ("generate", "evaluate"):
         moved += (f"{stage}.{old} → {stage}.{new}" for old, new in _engine(found.get(stage)))
     moved += (f"prune.{old} → prune.{new}" for old, new in _teacher(found.get("prune")))
-    for section, names in _RENAMED.items():
-        moved += (f"{section}.{old} → {section}.{new}" for old, new in _rename(found.get(section), names))
+    moved += (f"train.{old} → train.{new}" for old, new in _rename(found.get("train"), _RENAMED_TRAINING))
     moved += _method(found)
     return found, moved
 
@@ -59,7 +59,7 @@ def upgraded_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     )  # a stage that builds on the traces has them one deeper
     list(_engine(found.get("evaluate"), whole=True))
     list(_teacher(found.get("prune"), whole=True))
-    list(_rename(found.get("think_prune"), _RENAMED["rl"]))
+    list(_rename(found.get("think_prune"), _RENAMED_REINFORCEMENT))
     return found
 
 
@@ -124,5 +124,6 @@ def _method(recipe: Section) -> Iterator[str]:
     others = {"tale": ("estimate",), "tale_ep": ("halvings",)}.get(name, ())
     moved = {field: value for field, value in old.get(of, {}).items() if field not in others}
     if moved:
-        recipe["method"] = {**moved, **kind}
-        yield from (f"{of}.{field} → method.{field}" for field in moved)
+        today = {field: _RENAMED_REINFORCEMENT.get(field, field) for field in moved}
+        recipe["method"] = {**{today[field]: value for field, value in moved.items()}, **kind}
+        yield from (f"{of}.{old} → method.{new}" for old, new in today.items())

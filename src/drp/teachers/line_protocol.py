@@ -148,9 +148,12 @@ def _edit(p: Proposed, labelled: bool) -> Edit:
     # One skill, or one unit, is one step.
     merges = len(skills) > 1 and p.first < p.last and (p.action == "merge" or not labelled)
     return Edit(
-        first=p.first, last=p.last, action="merge" if merges else "rewrite",
-        skills=skills if merges else skills[:1], text=p.text,
-    )  # fmt: skip
+        first=p.first,
+        last=p.last,
+        action="merge" if merges else "rewrite",
+        skills=skills if merges else skills[:1],
+        text=p.text,
+    )
 
 
 def gaps(edits: Sequence[Edit], first: int, last: int) -> list[tuple[int, int]]:

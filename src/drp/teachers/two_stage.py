@@ -193,8 +193,10 @@ class TwoStageTeacher(LlmTeacher):
         if figures["omitted_share"] > self.settings.max_omitted:
             raise TeacherError(
                 f"the teacher's copy omits {figures['omitted_share']:.0%} of the trace (limit "
-                f"{self.settings.max_omitted:.0%})", kind="lossy_segmentation", raw=session.raw,
-            )  # fmt: skip
+                f"{self.settings.max_omitted:.0%})",
+                kind="lossy_segmentation",
+                raw=session.raw,
+            )
         return steps, figures | {"steps_lost": float(max(0, len(copies) - len(steps)))}
 
     async def _compress(
