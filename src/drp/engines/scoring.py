@@ -10,6 +10,7 @@ into batches for it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ Floats = NDArray[np.float64]
 
 GATHER_S = 0.002
 """Requests are gathered for so long before a batch is computed; all that come while it is computed make the next one."""
+WRITE_ROWS = 64
+"""So many prompts are worth going on with while there is other work …"""
+IDLE_S = 0.1
+"""… and any number once there has been none for so long."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +111,12 @@ class Scorer:
         self.core = core
         self.scored = 0
         """Tokens computed so far: those read, and those of continuations."""
-        self._held = 0
+        self._held, self._active = 0, 0.0
         self._freed = asyncio.Condition()
         one = asyncio.Lock()
         self._read = _Gatherer(core.read, one)
         self._extend = _Gatherer(core.extend, one)
-        self._greedy = _Gatherer(self._write, one)
+        self._greedy = _Gatherer(self._write, one, self._may_write)
 
     @asynccontextmanager
     async def open(self, ids: Sequence[int]) -> AsyncGenerator[Passage]:
@@ -129,6 +134,7 @@ class Scorer:
 
     async def score(self, passage: Passage, continuation: Continuation) -> Floats:
         """Return the log-probabilities of a continuation's tokens; see :meth:`Core.extend`."""
+        self._active = time.monotonic()
         found = await self._extend.ask((passage, continuation))
         self.scored += len(found)
         return found
@@ -137,6 +143,12 @@ class Scorer:
         """Return the most likely continuation of a prompt; see :meth:`Core.greedy`."""
         found = await self._greedy.ask((prompt, tokens))
         return found[:tokens]
+
+    def _may_write(self, waiting: int) -> bool:
+        """Writing takes many steps for few rows as for many, so it waits for company while there is other work."""
+        if self._read.busy or self._extend.busy:
+            self._active = time.monotonic()
+        return waiting >= WRITE_ROWS or time.monotonic() - self._active > IDLE_S
 
     def _write(self, asked: Sequence[tuple[Sequence[int], int]]) -> list[list[int]]:
         return self.core.greedy([prompt for prompt, _ in asked], max(tokens for _, tokens in asked))
@@ -149,8 +161,13 @@ Found = TypeVar("Found")
 class _Gatherer(Generic[Asked, Found]):
     """Gathers what coroutines ask, and computes it together in another thread."""
 
-    def __init__(self, compute: Callable[[Sequence[Asked]], Sequence[Found]], one: asyncio.Lock) -> None:
-        self._compute, self._one_at_a_time = compute, one
+    def __init__(
+        self,
+        compute: Callable[[Sequence[Asked]], Sequence[Found]],
+        one: asyncio.Lock,
+        ready: Callable[[int], bool] = bool,
+    ) -> None:
+        self._compute, self._one_at_a_time, self._ready = compute, one, ready
         self._waiting: list[tuple[Asked, asyncio.Future[Found]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -161,9 +178,16 @@ class _Gatherer(Generic[Asked, Found]):
             self._task = asyncio.create_task(self._work())
         return await future
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return self._task is not None and not self._task.done()
+
     async def _work(self) -> None:
         while self._waiting:
             await asyncio.sleep(GATHER_S)
+            if not self._ready(len(self._waiting)):
+                continue
             async with self._one_at_a_time:
                 waiting, self._waiting = self._waiting, []
                 asked = [one for one, _ in waiting]
