@@ -100,6 +100,39 @@ class Core(Protocol):
         ...
 
 
+class Spelling(Protocol):
+    """How a student's prompts and responses are spelled in tokens; see :class:`drp.engines.spelling.Speller`."""
+
+    def prompt(self, question: str) -> list[int]:
+        """Return the ids up to where the thinking begins, opening tag included."""
+        ...
+
+    def piece(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a stretch of thinking, by itself."""
+        ...
+
+    def closing(self, answer: str) -> list[int]:
+        """Return the ids of the closing tag, the answer part and the stop token."""
+        ...
+
+    @property
+    def close(self) -> list[int]:
+        """The ids of the closing tag alone."""
+        ...
+
+    def whole(self, question: str, thinking: str, answer: str) -> list[int]:
+        """Return the ids of prompt and response, the response tokenised as one text, as in training."""
+        ...
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return what ids say, the stop token left out."""
+        ...
+
+    def word(self, token: int) -> str:
+        """Return the text of one token."""
+        ...
+
+
 class Scorer:
     """Lets many coroutines ask one core, in batches.
 

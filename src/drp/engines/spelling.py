@@ -39,15 +39,19 @@ class Speller:
             )
         self.tokenizer, self._asks, self._arguments = tokenizer, asks, arguments
         self._stop = int(tokenizer.eos_token_id)
-        self.piece = lru_cache(maxsize=1 << 16)(self._piece)
-        """The ids of a stretch of thinking, by itself."""
-        self.word = lru_cache(maxsize=1 << 18)(self._word)
-        """The text of one token."""
+        self._spelled = lru_cache(maxsize=1 << 16)(
+            self._spell
+        )  # every candidate spells most of the trace again
 
-    def _piece(self, text: str) -> tuple[int, ...]:
+    def piece(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a stretch of thinking, by itself."""
+        return self._spelled(text)
+
+    def _spell(self, text: str) -> tuple[int, ...]:
         return tuple(encode(self.tokenizer, shield(self.tokenizer, text)))
 
-    def _word(self, token: int) -> str:
+    def word(self, token: int) -> str:
+        """Return the text of one token."""
         return str(self.tokenizer.decode([token]))
 
     def prompt(self, question: str) -> list[int]:

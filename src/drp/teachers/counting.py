@@ -6,8 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from drp.engines.scoring import Floats
-from drp.engines.spelling import Speller
+from drp.engines.scoring import Floats, Spelling
 
 Counting = Literal["digits", "formulas", "all"]
 
@@ -29,7 +28,7 @@ _COUNTED: dict[Counting, re.Pattern[str]] = {
 }
 
 
-def counting(kind: Counting, speller: Speller) -> Counts:
+def counting(kind: Counting, spelling: Spelling) -> Counts:
     """Return which of a student's tokens count."""
     pattern = _COUNTED[kind]
     known: dict[int, float] = {}
@@ -37,7 +36,7 @@ def counting(kind: Counting, speller: Speller) -> Counts:
     def counts(ids: Sequence[int]) -> Floats:
         for token in ids:
             if token not in known:
-                known[token] = float(bool(pattern.search(speller.word(token))))
+                known[token] = float(bool(pattern.search(spelling.word(token))))
         return np.array([known[token] for token in ids], dtype=np.float64)
 
     return counts

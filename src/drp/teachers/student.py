@@ -10,8 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from drp.engines.scoring import Scorer
-from drp.engines.spelling import Speller
+from drp.engines.scoring import Scorer, Spelling
 from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify
@@ -50,7 +49,7 @@ class StudentTeacher:
     Args:
         settings: The limits.
         scorer: Scores with the student's weights.
-        speller: Spells as the student is trained.
+        spelling: Spells as the student is trained.
         grade: Whether an answer states the gold answer; by default, whether both are spelled alike.
     """
 
@@ -60,12 +59,12 @@ class StudentTeacher:
         self,
         settings: StudentTeacherSettings,
         scorer: Scorer,
-        speller: Speller,
+        spelling: Spelling,
         grade: Grade | None = None,
     ) -> None:
-        self.settings, self.scorer, self.speller = settings, scorer, speller
+        self.settings, self.scorer, self.spelling = settings, scorer, spelling
         self._grade = grade or _spelled_alike
-        self._counts = counting(settings.tokens, speller)
+        self._counts = counting(settings.tokens, spelling)
 
     @property
     def exempt(self) -> frozenset[str]:
@@ -92,14 +91,14 @@ class StudentTeacher:
 
     async def _proposal(self, trace: Trace, units: Sequence[str], coherence: float, passes: int) -> Proposal:
         settings = self.settings
-        prompt, spans = self.speller.prompt(trace.question), read_spans(units)
+        prompt, spans = self.spelling.prompt(trace.question), read_spans(units)
         limits = Limits(settings.support, coherence, settings.slack)
         keep: list[bool] = [True] * len(units)
         falls: list[Fall | None] = [None] * len(units)
         outcome: Outcome | None = None
         before = 0.0
         for number in range(passes):
-            text = Text(self.speller, units, prompt, trace.answer, keep)
+            text = Text(self.spelling, units, prompt, trace.answer, keep)
             self._fits(len(text.ids))
             async with self.scorer.open(text.ids) as passage:
                 if not number:
@@ -113,7 +112,7 @@ class StudentTeacher:
             raise TeacherError("the trace has no units", kind="no_units")
         script = _script(units, keep, falls)
         thinking = apply_script(units, script)
-        same = [*prompt, *outcome.ids] == self.speller.whole(trace.question, thinking, trace.answer)
+        same = [*prompt, *outcome.ids] == self.spelling.whole(trace.question, thinking, trace.answer)
         figures = {
             "nll_before": round(before, 4),
             "nll_after": round(-float(outcome.logprobs.mean()), 4),
@@ -132,12 +131,12 @@ class StudentTeacher:
 
     async def _answers(self, trace: Trace, thinking: str, prompt: Sequence[int]) -> bool:
         """Return whether the student, going on greedily after the pruned thinking, gives the gold answer."""
-        start = [*prompt, *self.speller.piece(f"{thinking.strip()}\n"), *self.speller.close]
+        start = [*prompt, *self.spelling.piece(f"{thinking.strip()}\n"), *self.spelling.close]
         context, limit = self.scorer.core.context, self.settings.answer_tokens
         if context:
             limit = min(limit, context - len(start))
         return limit > 0 and self._grade(
-            self.speller.text(await self.scorer.greedy(start, limit)), trace.gold
+            self.spelling.text(await self.scorer.greedy(start, limit)), trace.gold
         )
 
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from drp.engines.scoring import Bound, Continuation, Floats, Passage, Scorer
-from drp.engines.spelling import Speller
+from drp.engines.scoring import Bound, Continuation, Floats, Passage, Scorer, Spelling
 from drp.pruning.apply import apply_script
 from drp.records import Edit, EditScript
 from drp.teachers.counting import Counts
@@ -84,7 +83,7 @@ class Text:
     """A trace as it will be trained on, its units spelled one by one; some may be gone already.
 
     Args:
-        speller: How the student spells.
+        spelling: How the student spells.
         units: All units of the trace.
         prompt: Ids of the prompt.
         answer: The answer part.
@@ -92,11 +91,16 @@ class Text:
     """
 
     def __init__(
-        self, speller: Speller, units: Sequence[str], prompt: Sequence[int], answer: str, keep: Sequence[bool]
+        self,
+        spelling: Spelling,
+        units: Sequence[str],
+        prompt: Sequence[int],
+        answer: str,
+        keep: Sequence[bool],
     ) -> None:
-        self.speller, self.units = speller, units
+        self.spelling, self.units = spelling, units
         self.standing = [i for i, kept in enumerate(keep) if kept]
-        self.closing = tuple(speller.closing(answer))
+        self.closing = tuple(spelling.closing(answer))
         self._blank: dict[tuple[int, int], tuple[str, str]] = {}
         self.ids = list(prompt)
         self.starts: dict[int, int] = {}
@@ -111,7 +115,7 @@ class Text:
 
     def spell(self, index: int, lead: str, trail: str) -> tuple[int, ...]:
         """Return the ids of a unit between given white space."""
-        return self.speller.piece(lead + self.units[index].strip() + trail)
+        return self.spelling.piece(lead + self.units[index].strip() + trail)
 
     def blank(self, left: int, right: int) -> tuple[str, str]:
         """Return the white space that trails unit ``left`` and leads unit ``right`` once they stand side by side.
