@@ -21,8 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from drp.engines.base import Sampling
 from drp.engines.decoding import decode
@@ -36,6 +39,40 @@ FIRST_CHUNK = {"cpu": 12, "cuda": 32}
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}
 """Most bytes of keys and values in one batch; all passages held take at most twice as many."""
 GREEDY_ROWS = 64
+ATTENTION = "drp_prefixes"
+FEW = 128
+"""Up to so many new tokens a row, keys and values are the larger part of what attention reads."""
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention as ``AttentionInterface`` wants it, for a few new tokens a row over long prefixes.
+
+    The query heads that share a key head stand where tokens would, so that keys and values are read once and never
+    repeated: for prefixes of 4,000 tokens repeating them costs more than the rest of the layer.
+    """
+    rows, heads, new, size = query.shape
+    group = heads // key.shape[1]
+    if attention_mask is None or group == 1 or new > FEW or options.get("position_bias") is not None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    out = scaled_dot_product_attention(
+        query.reshape(rows, heads // group, group * new, size),
+        key,
+        value,
+        attn_mask=attention_mask.repeat(1, 1, group, 1),
+        scale=options.get("scaling"),
+    )
+    return out.reshape(rows, heads, new, value.shape[-1]).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 @dataclass(frozen=True)
@@ -211,6 +248,15 @@ class PrefixCore(PlainCore):
     @torch.inference_mode()
     def extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
         """Return the log-probabilities of each continuation, up to a broken bound."""
+        before = str(self.model.config._attn_implementation)
+        if before == "sdpa":
+            self.model.set_attn_implementation(ATTENTION)
+        try:
+            return self._extend(asked)
+        finally:
+            self.model.set_attn_implementation(before)
+
+    def _extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
         states = torch.stack([passage.memory.states[one.start - 1] for passage, one in asked])
         firsts = -self._losses(states, [one.ids[0] for _, one in asked]).double().numpy()
         rows = [_Row(n, p.memory, one, firsts[n : n + 1]) for n, (p, one) in enumerate(asked)]
