@@ -20,8 +20,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -248,7 +248,7 @@ class PrefixCore(PlainCore):
     @torch.inference_mode()
     def extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
         """Return the log-probabilities of each continuation, up to a broken bound."""
-        before = str(self.model.config._attn_implementation)
+        before = str(getattr(self.model.config, "_attn_implementation", None))
         if before == "sdpa":
             self.model.set_attn_implementation(ATTENTION)
         try:

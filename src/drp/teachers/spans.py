@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from drp.pruning.skills import ALTERNATIVE, DOUBT, VERIFICATION
+from drp.pruning.skills import ALTERNATIVE, DOUBT, RESTATEMENT, VERIFICATION
 from drp.text.equations import find_equations
 
 REACH = 60
@@ -13,6 +13,7 @@ REACH = 60
 _TAKES_BACK = re.compile(
     r"\b(?:no|not|wrong|mistaken?|incorrect|error|misread|should be|instead)\b", re.IGNORECASE
 )
+_OPENS = (VERIFICATION, ALTERNATIVE, RESTATEMENT)
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,14 @@ class Spans:
     paragraph: tuple[int, ...]
     """For each unit, the first unit of its paragraph."""
     openings: tuple[int, ...]
-    """Units that open a check or another approach, ascending."""
+    """Units that open a check, another approach or a restatement, ascending."""
     slips: tuple[Slip, ...]
     retractions: tuple[int, ...]
     """Units that take back what stands before them, ascending."""
+
+    def among(self, keep: Sequence[bool]) -> "Spans":
+        """Return the same, with the slips of which both sides stand."""
+        return replace(self, slips=tuple(s for s in self.slips if keep[s.wrong] and keep[s.right]))
 
     def ending(self, last: int, following: int) -> list[int]:
         """Return the first units of the stretches that may go together up to ``last``, longest stretch first.
@@ -75,7 +80,7 @@ def read_spans(units: Sequence[str]) -> Spans:
     for index in range(len(units)):
         fresh = index == 0 or _breaks(units[index - 1], units[index])
         paragraph.append(index if fresh else paragraph[-1])
-    openings = [i for i, unit in enumerate(units) if VERIFICATION.search(unit) or ALTERNATIVE.search(unit)]
+    openings = [i for i, unit in enumerate(units) if any(cue.search(unit) for cue in _OPENS)]
     retractions = [i for i, unit in enumerate(units) if DOUBT.search(unit) and _TAKES_BACK.search(unit)]
     return Spans(len(units), tuple(paragraph), tuple(openings), tuple(_slips(units)), tuple(retractions))
 

@@ -4,23 +4,28 @@ No language model, no key, no rules about what is needed: :mod:`drp.teachers.wal
 skills and say which units may go together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import groupby
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field
 
-from drp.engines.scoring import Scorer, Spelling
+from drp.engines.scoring import Passage, Scorer, Spelling
 from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify
-from drp.records import Edit, EditScript, Record, Trace
+from drp.records import Action, Check, Edit, EditScript, Record, Trace
 from drp.teachers.base import Proposal
 from drp.teachers.counting import Counting, counting
+from drp.teachers.mending import Mended, mend
 from drp.teachers.spans import read_spans
 from drp.teachers.walk import Fall, Limits, Outcome, Text, Walk
 from drp.text.answers import final_answer, normalise
 
+ANSWERS = "student_answers"
+"""The figure, and the check, that says whether the student still gives the answer."""
 Grade = Callable[[str, str], bool]
 """Whether an answer text states the gold answer."""
 
@@ -39,6 +44,8 @@ class StudentTeacherSettings(Record):
     """How often to walk through what is left: what supported only what went is dead now."""
     slack: float = Field(default=2.0, ge=0)
     """A stretch is given up early once it is so many nats beyond a limit; more costs time and changes little."""
+    mend: bool = True
+    """Whether a slip that the trace corrects further on gets the right result in its place, and the correction goes."""
     answer_tokens: int = Field(default=512, ge=0)
     """Most tokens the student may write to show that it still gives the answer; 0: it is not asked."""
 
@@ -90,37 +97,60 @@ class StudentTeacher:
         return None
 
     async def _proposal(self, trace: Trace, units: Sequence[str], coherence: float, passes: int) -> Proposal:
-        settings = self.settings
-        prompt, spans = self.spelling.prompt(trace.question), read_spans(units)
-        limits = Limits(settings.support, coherence, settings.slack)
-        keep: list[bool] = [True] * len(units)
-        falls: list[Fall | None] = [None] * len(units)
-        outcome: Outcome | None = None
-        before = 0.0
-        for number in range(passes):
-            text = Text(self.spelling, units, prompt, trace.answer, keep)
-            self._fits(len(text.ids))
-            async with self.scorer.open(text.ids) as passage:
-                if not number:
-                    before = -float(passage.logprobs[len(prompt) :].mean())
-                outcome = await Walk(text, passage, self.scorer, self._counts, limits, spans).run()
-            falls = [new or old for new, old in zip(outcome.falls, falls, strict=True)]
-            if outcome.keep == keep:
-                break
-            keep = outcome.keep
-        if outcome is None or not units:
+        if not units:
             raise TeacherError("the trace has no units", kind="no_units")
-        script = _script(units, keep, falls)
+        prompt, settings = self.spelling.prompt(trace.question), self.settings
+        begun = await self._mended(trace, units, prompt, coherence) or Mended(
+            tuple(units), (True,) * len(units)
+        )
+        outcome = first = await self._walk(trace, begun, prompt, coherence)
+        for _ in range(passes - 1):
+            again = await self._walk(trace, Mended(begun.units, tuple(outcome.keep)), prompt, coherence)
+            falls = [new or old for new, old in zip(again.falls, outcome.falls, strict=True)]
+            done, outcome = again.keep == outcome.keep, replace(again, falls=falls)
+            if done:
+                break
+        script = _script(units, begun, outcome)
         thinking = apply_script(units, script)
         same = [*prompt, *outcome.ids] == self.spelling.whole(trace.question, thinking, trace.answer)
         figures = {
-            "nll_before": round(before, 4),
+            "nll_before": round(first.nll_before, 4),
             "nll_after": round(-float(outcome.logprobs.mean()), 4),
+            "mended_units": float(sum(a != b for a, b in zip(units, begun.units, strict=True))),
             "spelled_as_trained": float(same),
         }
         if settings.answer_tokens:
-            figures["student_answers"] = float(await self._answers(trace, thinking, prompt))
+            figures[ANSWERS] = float(await self._answers(trace, thinking, prompt))
         return Proposal(script=script, figures=figures)
+
+    async def _walk(self, trace: Trace, begun: Mended, prompt: Sequence[int], coherence: float) -> Outcome:
+        limits = Limits(self.settings.support, coherence, self.settings.slack)
+        spans = read_spans(begun.units).among(begun.keep)
+        async with self._read(trace, begun.units, prompt, begun.keep) as (text, passage):
+            return await Walk(text, passage, self.scorer, self._counts, limits, spans).run()
+
+    @asynccontextmanager
+    async def _read(
+        self, trace: Trace, units: Sequence[str], prompt: Sequence[int], keep: Sequence[bool]
+    ) -> AsyncGenerator[tuple[Text, Passage]]:
+        text = Text(self.spelling, units, prompt, trace.answer, keep)
+        self._fits(len(text.ids))
+        async with self.scorer.open(text.ids) as passage:
+            yield text, passage
+
+    async def _mended(
+        self, trace: Trace, units: Sequence[str], prompt: Sequence[int], coherence: float
+    ) -> Mended | None:
+        """Return the trace with its corrected slips mended, if the student finds that no less likely."""
+        better = mend(units) if self.settings.mend else None
+        if better is None:
+            return None
+        async with self._read(trace, units, prompt, [True] * len(units)) as (old, passage):
+            before = passage.logprobs
+        async with self._read(trace, better.units, prompt, better.keep) as (new, passage):
+            after = passage.logprobs
+        fall = sum(old.logprob(before, i) - new.logprob(after, i) for i in [*new.standing, len(units)])
+        return better if fall <= coherence else None
 
     def _fits(self, tokens: int) -> None:
         context = self.scorer.core.context
@@ -140,34 +170,50 @@ class StudentTeacher:
         )
 
 
+def answer_check(figures: Mapping[str, float]) -> Check | None:
+    """Return whether the student still gives the answer after its pruned thinking, as a check; ``None``: not asked."""
+    if ANSWERS not in figures:
+        return None
+    return Check(name=ANSWERS, passed=figures[ANSWERS] == 1, figures={"answers": figures[ANSWERS]})
+
+
 def _spelled_alike(answer: str, gold: str) -> bool:
     found = final_answer(answer)
     return found is not None and normalise(found) == normalise(gold)
 
 
-def _script(units: Sequence[str], keep: Sequence[bool], falls: Sequence[Fall | None]) -> EditScript:
+def _script(units: Sequence[str], begun: Mended, outcome: Outcome) -> EditScript:
     """Return the edit script: units that went together, and kept ones of one skill, are a step each."""
+    keep, falls = outcome.keep, outcome.falls
     skills = [classify(unit) for unit in units]
 
     def step(index: int) -> tuple[object, ...]:
-        return (True, skills[index]) if keep[index] else (False, id(falls[index]))
+        if not keep[index]:
+            return "delete", id(falls[index])
+        return ("keep", skills[index]) if begun.units[index] == units[index] else ("rewrite", index)
 
     edits: list[Edit] = []
-    for _, run in groupby(range(len(units)), key=step):
+    for (action, _), run in groupby(range(len(units)), key=step):
         indices = list(run)
         first, last = indices[0], indices[-1]
-        action = "keep" if keep[first] else "delete"
-        skill = skills[first] if keep[first] else classify("".join(units[first : last + 1]))
-        reason = _reason([falls[i] for i in indices], kept=keep[first])
-        edits.append(Edit(first=first, last=last, action=action, skills=(skill,), reason=reason))
+        measured = _reason([falls[i] for i in indices])
+        edit = Edit(
+            first=first,
+            last=last,
+            action=cast("Action", action),
+            skills=(classify("".join(units[first : last + 1])) if action == "delete" else skills[first],),
+            text=begun.units[first].strip() if action == "rewrite" else None,
+            reason=measured or ("corrects a slip that is mended" if action == "delete" else None),
+        )
+        edits.append(edit)
     return EditScript(units=len(units), edits=tuple(edits))
 
 
-def _reason(falls: Sequence[Fall | None], *, kept: bool) -> str | None:
+def _reason(falls: Sequence[Fall | None]) -> str | None:
     """Say what was measured: "support 0.12, coherence 3.4 nats"; of a kept step, of the unit that is missed most."""
     known = [fall for fall in falls if fall is not None and fall.support != float("inf")]
     if not known:
-        return "corrects a slip that stays" if kept else None
+        return None
     worst = max(known, key=lambda fall: (fall.support, fall.coherence))
     least = "" if worst.complete else "at least "
     return f"support {least}{worst.support:.2f}, coherence {least}{worst.coherence:.1f} nats"

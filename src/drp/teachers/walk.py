@@ -65,6 +65,8 @@ class Outcome:
     """Of every token of the pruned response."""
     ids: list[int]
     """The pruned response."""
+    nll_before: float
+    """NLL per token of the response before, in nats."""
 
 
 @dataclass
@@ -112,6 +114,13 @@ class Text:
             before = index
         self.starts[len(units)] = len(self.ids)
         self.ids += self.closing
+
+    def logprob(self, logprobs: Floats, index: int) -> float:
+        """Return the log-probability of a unit that stands, or of what closes the text, of those of all tokens."""
+        places = [*self.standing, len(self.units)]
+        after = places.index(index) + 1
+        end = self.starts[places[after]] if after < len(places) else len(self.ids)
+        return float(logprobs[self.starts[index] : end].sum())
 
     def spell(self, index: int, lead: str, trail: str) -> tuple[int, ...]:
         """Return the ids of a unit between given white space."""
@@ -177,16 +186,13 @@ class Walk:
             if not gone:
                 self._keep(self.text.standing[at])
             at -= max(1, gone)
-        count = len(self.text.units)
-        return (
-            Outcome(
-                keep=[not gone for gone in self.gone],
-                falls=self.falls,
-                logprobs=np.concatenate([kept.logprobs for kept in self.kept]),
-                ids=[i for kept in self.kept for i in kept.ids],
-            )
-            if count
-            else Outcome([], [], np.zeros(0), [])
+        start = self.text.starts[min(self.text.standing, default=len(self.text.units))]
+        return Outcome(
+            keep=[not gone for gone in self.gone],
+            falls=self.falls,
+            logprobs=np.concatenate([kept.logprobs for kept in self.kept]),
+            ids=[i for kept in self.kept for i in kept.ids],
+            nll_before=-float(self.passage.logprobs[start:].mean()),
         )
 
     async def _step(self, at: int) -> int:
@@ -230,7 +236,7 @@ class Walk:
                 )
                 for bound, slack in zip(bounds, self._allowed(), strict=True)
             )
-            return Fall(support, coherence, complete=False)
+            return Fall(max(0.0, support), max(0.0, coherence), complete=False)
         support, coherence = (
             total - float(np.sum(trial.logprobs * bound.weights))
             for total, bound in zip(totals, bounds, strict=True)
