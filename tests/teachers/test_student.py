@@ -157,6 +157,32 @@ async def test_traces_scored_together_get_what_each_gets_alone(core: Any, spelle
         ]
 
 
+async def test_a_corrected_slip_is_mended_where_the_student_finds_that_likely(core: Any, speller: Speller) -> None:
+    """No false equation stays, the new text is a rewrite, and the result is spelled as it is trained on."""
+    question = "Ella has 141 books. Olga has 11 more books than Ella. Vera has 6 times as many books as Olga. How many books does Vera have?"
+    trace = _trace(SLIP, r"The answer is \boxed{912}.", "912").model_copy(update={"question": question})
+    units = split_units(SLIP)
+    proposal = await _teacher(core, speller).prune(trace, units)
+    pruned = apply_script(units, proposal.script)
+    assert "6 * 152 = 912.\n\n" in pruned
+    assert "902" not in pruned
+    assert "redo" not in pruned
+    assert [e.action for e in proposal.script.edits if e.text] == ["rewrite"]
+    assert (proposal.figures["mended_units"], proposal.figures["spelled_as_trained"]) == (1, 1)
+    as_it_is = await _teacher(core, speller, mend=False).prune(trace, units)
+    assert "902" in apply_script(units, as_it_is.script)
+
+
+async def test_a_repair_brings_one_check_back(core: Any, speller: Speller) -> None:
+    """Each check is worth nothing to the student, so all go; the habit of checking is kept when that is found fault with."""
+    units, teacher = split_units(THINKING), _teacher(core, speller)
+    proposal = await teacher.prune(_trace(), units)
+    repaired = await teacher.repair(_trace(), units, proposal, ["some of the student's doubt must stay"])
+    assert repaired is not None
+    assert "Let me double-check everything. 2 * 11 = 22." in apply_script(units, repaired.script)
+    assert repaired.figures["student_answers"] == 1
+
+
 async def test_coherence_is_a_dial_and_a_repair_is_gentler(core: Any, speller: Speller) -> None:
     """No nats, nothing goes that the student would miss; many, and only what the answer rests on stays."""
     units = split_units(THINKING)

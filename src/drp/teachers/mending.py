@@ -57,18 +57,22 @@ def _mend_first(now: Mended, spans: Spans) -> Mended | None:
     truth: dict[str, str] = {}
     for unit in now.units[slip.right : end + 1]:
         truth.update({e.left: e.right for e in find_equations(unit) if e.holds})
-    return _replayed(now, slip.wrong, begin, end, truth)
+    return _replayed(now, slip.wrong, (begin, end), truth, spans.paragraph)
 
 
-def _replayed(now: Mended, first: int, begin: int, end: int, truth: dict[str, str]) -> Mended | None:
-    """Say units ``first`` to ``begin`` again with the results of ``truth``; drop the correction ``begin..end``."""
+def _replayed(
+    now: Mended, first: int, correction: tuple[int, int], truth: dict[str, str], paragraph: Sequence[int]
+) -> Mended | None:
+    """Say what stands before the correction again, with the results of ``truth``; drop the correction."""
+    begin, end = correction
     units, keep = list(now.units), list(now.keep)
     instead: dict[str, str] = {}
     for index in range(first, begin):
         if keep[index]:
             said = _said_again(units[index], truth, instead)
-            if said is None:
-                keep[index] = False
+            if said is None:  # a check of the slip, say: what it opens and closes with goes too
+                for near in _with_talk(units, index, paragraph):
+                    keep[near] = False
             else:
                 units[index] = said
     keep[begin : end + 1] = [False] * (end + 1 - begin)
@@ -77,6 +81,21 @@ def _replayed(now: Mended, first: int, begin: int, end: int, truth: dict[str, st
         e for u, k in zip(units[first:begin], keep[first:begin], strict=True) if k for e in find_equations(u)
     ]
     return Mended(tuple(units), tuple(keep)) if right and all(e.holds for e in said) else None
+
+
+def _with_talk(units: Sequence[str], index: int, paragraph: Sequence[int]) -> list[int]:
+    """Return a unit with those around it, in its paragraph, that hold no number: "Is that right? 20 + 20 = 40. Good."."""
+    found = [index]
+    for step in (-1, 1):
+        near = index + step
+        while (
+            0 <= near < len(units)
+            and paragraph[near] == paragraph[index]
+            and not re.search(r"\d", units[near])
+        ):
+            found.append(near)
+            near += step
+    return found
 
 
 def _said_again(unit: str, truth: dict[str, str], instead: dict[str, str]) -> str | None:

@@ -15,7 +15,7 @@ from pydantic import Field
 from drp.engines.scoring import Passage, Scorer, Spelling
 from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
-from drp.pruning.skills import classify
+from drp.pruning.skills import classify, reflection_count
 from drp.records import Action, Check, Edit, EditScript, Record, Trace
 from drp.teachers.base import Proposal
 from drp.teachers.counting import Counting, counting
@@ -23,6 +23,7 @@ from drp.teachers.mending import Mended, mend
 from drp.teachers.spans import read_spans
 from drp.teachers.walk import Fall, Limits, Outcome, Text, Walk
 from drp.text.answers import final_answer, normalise
+from drp.text.equations import find_equations
 
 ANSWERS = "student_answers"
 """The figure, and the check, that says whether the student still gives the answer."""
@@ -86,10 +87,17 @@ class StudentTeacher:
     async def repair(
         self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
     ) -> Proposal | None:
-        """Return what one walk at half the coherence leaves, or ``None`` if that is the same."""
+        """Return the proposal with its shortest check brought back, if none was left; else what half the coherence leaves."""
         _ = complaints
-        gentler = await self._proposal(trace, units, self.settings.coherence / 2, 1)
-        return None if gentler.script == proposal.script else gentler
+        script = _with_a_check(units, proposal.script)
+        if script is None:
+            gentler = await self._proposal(trace, units, self.settings.coherence / 2, 1)
+            return None if gentler.script == proposal.script else gentler
+        figures = dict(proposal.figures)
+        if ANSWERS in figures:
+            prompt = self.spelling.prompt(trace.question)
+            figures[ANSWERS] = float(await self._answers(trace, apply_script(units, script), prompt))
+        return Proposal(script=script, figures=figures)
 
     async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
         """Return ``None``: nothing is written anew."""
@@ -207,6 +215,26 @@ def _script(units: Sequence[str], begun: Mended, outcome: Outcome) -> EditScript
         )
         edits.append(edit)
     return EditScript(units=len(units), edits=tuple(edits))
+
+
+def _with_a_check(units: Sequence[str], script: EditScript) -> EditScript | None:
+    """Return the script with the shortest deleted check kept, if no step that is kept reflects; else ``None``.
+
+    To the student a check is hardly worth a nat, whichever it is: its habit of checking is not seen in one trace.
+    """
+
+    def text(edit: Edit) -> str:
+        return edit.text or "".join(units[edit.first : edit.last + 1])
+
+    if any(reflection_count(text(edit)) for edit in script.edits if edit.action != "delete"):
+        return None
+    checks = [e for e in script.edits if e.action == "delete" and e.skills == ("verification",)]
+    sound = [e for e in checks if all(equation.holds for equation in find_equations(text(e)))]
+    if not sound:
+        return None
+    chosen = min(sound, key=lambda edit: len(text(edit)))
+    kept = chosen.model_copy(update={"action": "keep", "reason": "the student's habit of checking"})
+    return script.model_copy(update={"edits": tuple(kept if e is chosen else e for e in script.edits)})
 
 
 def _reason(falls: Sequence[Fall | None]) -> str | None:
