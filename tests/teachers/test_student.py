@@ -157,7 +157,9 @@ async def test_traces_scored_together_get_what_each_gets_alone(core: Any, spelle
         ]
 
 
-async def test_a_corrected_slip_is_mended_where_the_student_finds_that_likely(core: Any, speller: Speller) -> None:
+async def test_a_corrected_slip_is_mended_where_the_student_finds_that_likely(
+    core: Any, speller: Speller
+) -> None:
     """No false equation stays, the new text is a rewrite, and the result is spelled as it is trained on."""
     question = "Ella has 141 books. Olga has 11 more books than Ella. Vera has 6 times as many books as Olga. How many books does Vera have?"
     trace = _trace(SLIP, r"The answer is \boxed{912}.", "912").model_copy(update={"question": question})
@@ -215,6 +217,25 @@ async def test_a_slip_does_not_stay_without_what_corrects_it(core: Any, speller:
         outcome = await _walk(core, speller, SLIP, limits)
         assert not outcome.keep[wrong] or outcome.keep[right]
         assert any(outcome.keep)
+
+
+async def test_a_result_that_equals_an_earlier_one_by_chance_is_not_the_answer_yet(
+    core: Any, speller: Speller
+) -> None:
+    """Likelihood alone takes 61, which Cleo has, for what Tara has, and lets the two steps between go."""
+    thinking = (
+        "Okay, let's see. I need to find how many shells Tara has.\n\nFirst, Cleo gives away 5, so 66 - 5 = 61.\n\n"
+        "Next, Paul has 3 times as many as Cleo, so 3 * 61 = 183.\n\nSo, Tara has a third as many as Paul, so 183 / 3 = 61.\n\n"
+        "Let me double-check everything. 66 - 5 = 61. 3 * 61 = 183. 183 / 3 = 61. Yes, it all checks out.\n\nI'm confident the answer is 61."
+    )
+    units = split_units(thinking)
+    spans, nothing = read_spans(units), [False] * len(units)
+    tara = next(i for i, unit in enumerate(units) if "Tara has a third" in unit)
+    check = next(i for i, unit in enumerate(units) if "double-check" in unit)
+    assert spans.by_chance(tara - 1, tara, nothing)
+    assert not spans.by_chance(check, len(units) - 2, nothing)
+    outcome = await _walk(core, speller, thinking, Limits(100.0, 200.0, 0.0))
+    assert outcome.keep[tara] or not outcome.keep[tara - 2]
 
 
 async def test_another_pass_starts_from_what_is_left(core: Any, speller: Speller) -> None:

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from drp.pruning.skills import ALTERNATIVE, DOUBT, RESTATEMENT, VERIFICATION
+from drp.pruning.skills import ALTERNATIVE, CONCLUSION, DOUBT, RESTATEMENT, VERIFICATION
 from drp.text.equations import find_equations
+from drp.text.numbers import numbers_in, parse_number
 
+BLOCK = 12
+"""A check that opens a paragraph is taken to go on through so many units, whatever they say."""
 REACH = 60
 """A check or a slip that began more units ago is not looked for."""
 # "Wait, no, that's 12." and "Oh, I made a mistake there." take back what stands before them; "Wait, is it 12?" does not.
@@ -37,6 +41,11 @@ class Spans:
     retractions: tuple[int, ...]
     """Units that take back what stands before them, ascending."""
 
+    results: tuple[dict[str, str], ...]
+    """For each unit that is no check: what its true equations compute, and their results."""
+    numbers: tuple[frozenset[Fraction], ...]
+    """For each unit, the numbers in it."""
+
     def among(self, keep: Sequence[bool]) -> "Spans":
         """Return the same, with the slips of which both sides stand."""
         return replace(self, slips=tuple(s for s in self.slips if keep[s.wrong] and keep[s.right]))
@@ -60,6 +69,20 @@ class Spans:
             found.update([o for o in self.openings if last - REACH < o < last][-2:])
         return sorted(first for first in found if 0 <= first < last)
 
+    def by_chance(self, first: int, last: int, gone: Sequence[bool]) -> bool:
+        """Return whether likelihood is blind to what ``first..last`` compute, since an earlier result is the same number.
+
+        In "Cleo has 66 - 5 = 61. Paul has 3 * 61 = 183. Tara has 183 / 3 = 61. The answer is 61." the answer is as likely
+        without Paul and Tara; but it is Tara who was asked about. A check that comes to the same number is no such chance.
+        """
+        before = {v: k for n in range(first) if not gone[n] for k, v in self.results[n].items()}
+        later = {v for n in range(last + 1, self.units) if not gone[n] for v in self.numbers[n]}
+        for unit in range(first, last + 1):
+            for left, right in self.results[unit].items() if not gone[unit] else ():
+                if before.get(right, left) != left and parse_number(right) in later:
+                    return True
+        return False
+
     def orphans(self, first: int, last: int, gone: Sequence[bool]) -> bool:
         """Return whether a slip would stay without anything that corrects it, were ``first..last`` deleted too."""
 
@@ -82,7 +105,37 @@ def read_spans(units: Sequence[str]) -> Spans:
         paragraph.append(index if fresh else paragraph[-1])
     openings = [i for i, unit in enumerate(units) if any(cue.search(unit) for cue in _OPENS)]
     retractions = [i for i, unit in enumerate(units) if DOUBT.search(unit) and _TAKES_BACK.search(unit)]
-    return Spans(len(units), tuple(paragraph), tuple(openings), tuple(_slips(units)), tuple(retractions))
+    checks = _checks(units, paragraph)
+    results = [
+        {} if inside else {e.left: e.right for e in find_equations(unit) if e.holds}
+        for unit, inside in zip(units, checks, strict=True)
+    ]
+    return Spans(
+        units=len(units),
+        paragraph=tuple(paragraph),
+        openings=tuple(openings),
+        slips=tuple(_slips(units)),
+        retractions=tuple(retractions),
+        results=tuple(results),
+        numbers=tuple(frozenset(numbers_in(unit)) for unit in units),
+    )
+
+
+def _checks(units: Sequence[str], paragraph: Sequence[int]) -> list[bool]:
+    """Return for each unit whether it belongs to a check or another approach.
+
+    One that opens in the middle of a paragraph ends with it; one that opens a paragraph goes on through the next few, up
+    to a conclusion.
+    """
+    found: list[bool] = []
+    until = -1
+    for index, unit in enumerate(units):
+        if CONCLUSION.search(unit):
+            until = -1
+        if VERIFICATION.search(unit) or ALTERNATIVE.search(unit):
+            until = index if paragraph[index] < index else index + BLOCK
+        found.append(index <= until or (index > 0 and found[-1] and paragraph[index] == paragraph[index - 1]))
+    return found
 
 
 def _breaks(before: str, after: str) -> bool:

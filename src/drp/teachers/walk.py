@@ -222,7 +222,8 @@ class Walk:
         standing = self.text.standing
         first, last = standing[begin], standing[at]
         nothing_left = begin == 0 and len(self.kept) == 1
-        if nothing_left or self.spans.orphans(first, last, self.gone):
+        unfit = self.spans.orphans(first, last, self.gone) or self.spans.by_chance(first, last, self.gone)
+        if nothing_left or unfit:
             return Fall(np.inf, np.inf, complete=False)
         trial = self._trial(standing[begin - 1] if begin else -1)
         ids = [i for piece, _, _ in trial.pieces for i in piece]
