@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from drp.engines import heads
 from drp.training import learnability
 from drp.training.examples import Example, build_example
 from drp.training.learnability import mean_nll, summed_nll
@@ -54,7 +55,7 @@ def test_logits_are_bounded_and_only_those_of_responses(
     ]
     wanted = [plainly(student, example) for example in examples]
     vocabulary = student.config.vocab_size
-    monkeypatch.setattr(learnability, "LOGITS", 64 * vocabulary)
+    monkeypatch.setattr(heads, "LOGITS", 64 * vocabulary)
     monkeypatch.setattr(learnability, "TOKENS", 600)
     sizes: list[int] = []
     passes: list[int] = []

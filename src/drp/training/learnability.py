@@ -1,27 +1,21 @@
-"""Learnability: how natural a target is to the untrained student, as NLL per token.
-
-Logits are the largest thing in such a measurement: a trace of 12,000 tokens has 1.8 billion of them over a vocabulary
-of 152,000. So the layers below run once, and the model's own head sees the positions of the responses a part at a time.
-"""
+"""Learnability: how natural a target is to the untrained student, as NLL per token."""
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from drp.engines.heads import logits_of, negative_log_likelihood, positions_at_once
 from drp.training.examples import Example
 
 TOKENS = 8192
 """Most tokens of one pass, padding included; a longer text goes alone."""
-LOGITS = 1 << 25
-"""Most logits at a time: 128 MiB in float32."""
 
 
 @torch.inference_mode()
@@ -75,44 +69,17 @@ def _losses(
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(
         model.device
     )
-    size = max(1, LOGITS // int(model.config.get_text_config().vocab_size))
+    size = positions_at_once(model)
     output = None if model.base_model is model else model.base_model(input_ids=ids, use_cache=False)
-    if output is None or _logits(model, output, output.last_hidden_state[0, :1]) is None:
+    if output is None or logits_of(model, type(output), output.last_hidden_state[0, :1]) is None:
         for row, (start, end), wanted in zip(
             ids, spans, targets.split([b - a for a, b in spans]), strict=True
         ):
             logits = model(input_ids=row[None, :end]).logits[0, start - 1 : end - 1]
-            yield from (_nll(*part) for part in zip(logits.split(size), wanted.split(size), strict=True))
+            for part in zip(logits.split(size), wanted.split(size), strict=True):
+                yield negative_log_likelihood(*part).cpu()
         return
     states = torch.cat([h[a - 1 : b - 1] for h, (a, b) in zip(output.last_hidden_state, spans, strict=True)])
     for part, wanted in zip(states.split(size), targets.split(size), strict=True):
-        yield _nll(_logits(model, output, part), wanted)
-
-
-def _nll(logits: Any, targets: Tensor) -> Tensor:
-    return cross_entropy(logits.float(), targets.to(logits.device), reduction="none").cpu()
-
-
-def _logits(model: Any, output: Any, states: Tensor) -> Tensor | None:
-    """Return what the model makes of states of its last layer, scaling and capping of logits included.
-
-    For that, its body stands aside for one call and returns the states. A few models call the parts of their body
-    instead of the body; for those there is ``None``.
-    """
-    body, called = model.base_model, list[bool]()
-
-    def stand_in(*_: object, **__: object) -> Any:
-        called.append(True)
-        return type(output)(last_hidden_state=states[None])
-
-    before = vars(body).get("forward")
-    body.forward = stand_in
-    try:
-        blank = torch.zeros((1, len(states)), dtype=torch.long, device=states.device)
-        logits = model(input_ids=blank).logits[0]
-    finally:
-        if before is None:
-            del body.forward
-        else:
-            body.forward = before
-    return logits if called else None
+        logits = cast("Tensor", logits_of(model, type(output), part))
+        yield negative_log_likelihood(logits, wanted).cpu()
