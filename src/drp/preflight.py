@@ -18,6 +18,7 @@ import openai
 from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.encoding import render_prompt
 from drp.engines.identity import resolve_model
+from drp.engines.prompting import prompt_messages
 from drp.engines.registry import EngineSettings
 from drp.engines.served import open_endpoint
 from drp.engines.settings import EndpointSettings
@@ -27,7 +28,6 @@ from drp.recipe import Recipe
 from drp.records import Problem, Record
 from drp.runs import layout
 from drp.runs.concurrency import run_until_done
-from drp.stages.sampling import prompt_messages
 from drp.text.tokens import FileTokenCounter
 
 ANSWER_S = 10.0

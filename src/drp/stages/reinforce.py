@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from drp.engines.prompting import prompt_messages
 from drp.errors import MissingExtraError
 from drp.grading.grader import Grader
 from drp.recipe import Recipe
@@ -13,7 +14,6 @@ from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.runs.journal import writing
 from drp.runs.stage import Progress
-from drp.stages.sampling import prompt_messages
 from drp.stages.train import TrainStep, forget_after
 from drp.stages.training_set import to_train
 from drp.training.settings import GrpoSettings

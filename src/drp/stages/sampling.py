@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from drp.engines.base import Engine, Message, Request, Sampling, request_seed
+from drp.engines.base import Engine, Request, Sampling, request_seed
+from drp.engines.prompting import prompt_messages
 from drp.engines.settings import PromptSettings
 from drp.evaluation.verdicts import graded_again, is_right
 from drp.grading import VERSION
@@ -11,16 +12,6 @@ from drp.records import Completion, Failure, Problem, Trace, content_id
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.stage import Progress, run_stage
-from drp.tasks.base import task_of
-
-
-def prompt_messages(prompt: PromptSettings, question: str, task: str) -> tuple[Message, ...]:
-    """Return the chat messages that ask a question, with its task's directive where the template wants it."""
-    template = prompt.template.replace("{directive}", task_of(task).directive)
-    user = Message(role="user", content=template.replace("{question}", question))
-    if prompt.system is None:
-        return (user,)
-    return (Message(role="system", content=prompt.system), user)
 
 
 def trace_id(problem: Problem, sample: int) -> str:

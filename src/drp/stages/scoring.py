@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drp.engines.identity import resolve_model
+from drp.engines.prompting import prompt_messages
 from drp.errors import MissingExtraError
 from drp.recipe import PromptSettings, StudentSettings
-from drp.stages.sampling import prompt_messages
 
 
 class Scorer(Protocol):

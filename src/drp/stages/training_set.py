@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from drp.engines.identity import resolve_model
+from drp.engines.prompting import prompt_messages
 from drp.engines.settings import StudentSettings
 from drp.errors import TrainingError
 from drp.recipe import Recipe
 from drp.records import Failure, Target, content_id
 from drp.runs import layout
 from drp.runs.folder import StageFolder
-from drp.stages.sampling import prompt_messages
 from drp.training.settings import StudentModel
 
 if TYPE_CHECKING:
