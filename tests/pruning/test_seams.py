@@ -41,10 +41,9 @@ def assert_seams_are_the_originals(units: list[str], script: EditScript) -> None
             run = "".join(units[piece.edit.first : piece.edit.last + 1]).strip()
             position = text.index(run, position) + len(run)
     for before, after in pairwise(made):
-        between = "".join(units[before.edit.last + 1 : after.edit.first])
-        ends = units[before.edit.last], between, units[after.edit.first]
-        borders = [end[len(end.rstrip()) :] for end in ends] + [
-            end[: len(end) - len(end.lstrip())] for end in ends
+        crossed = range(before.edit.last, after.edit.first)
+        borders = [
+            units[i][len(units[i].rstrip()) :] + units[i + 1][: -len(units[i + 1].lstrip())] for i in crossed
         ]
         if any(PARAGRAPH.search(space) for space in borders):
             assert PARAGRAPH.search(before.text[len(before.text.rstrip()) :]), (before.text, after.text)
