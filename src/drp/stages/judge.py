@@ -17,7 +17,7 @@ from drp.errors import DrpError
 from drp.grading.grader import Grader
 from drp.pruning.apply import apply_script
 from drp.pruning.checks import Candidate, CheckLimits, run_checks
-from drp.pruning.checks import Grader as Grade
+from drp.pruning.conclusion import Grade
 from drp.recipe import PruneSettings
 from drp.records import Check, EditScript, Trace
 from drp.runs.concurrency import RARELY
