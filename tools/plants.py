@@ -74,7 +74,12 @@ def rewritten(units: Sequence[str], text: str) -> EditScript:
 def says_gold(s: Source, unit: str) -> bool:
     """Return whether a unit holds the gold answer, by value or spelling."""
     value = parse_number(normalise(s.gold))
-    return abs(value) in numbers_in(unit) if value is not None else normalise(s.gold) in normalise(unit)
+    if value is not None:
+        return abs(value) in numbers_in(unit)
+    gold, text = normalise(s.gold), normalise(unit)
+    fraction = re.fullmatch(r"\\frac\{(\w+)\}\{(\w+)\}", gold)
+    spoken = rf"{fraction[1]}(?:/|over|dividedby|outof){fraction[2]}" if fraction else re.escape(gold)
+    return gold in text or re.search(rf"(?<![0-9]){spoken}(?![0-9])", text) is not None
 
 
 def concludes(s: Source) -> int | None:
@@ -103,7 +108,10 @@ def cut_after_conclusion(s: Source, _: random.Random) -> Pruning | None:
 
 def talk_deleted(s: Source, _: random.Random) -> Pruning | None:
     """Delete talk that states nothing."""
-    gone = {i for i, u in enumerate(s.units) if is_filler(u) and not u.rstrip().endswith((":", "?")) and not TAKES_BACK.search(u)}
+    if concludes(s) is None:
+        return None
+    asked = {0, *(i + 1 for i, u in enumerate(s.units) if u.rstrip().endswith((":", "?")))}
+    gone = {i for i, u in enumerate(s.units) if is_filler(u) and not u.rstrip().endswith((":", "?")) and not TAKES_BACK.search(u)} - asked
     return Pruning("talk deleted", True, edited(s.units, gone)) if gone else None
 
 
@@ -130,16 +138,22 @@ SOUND: tuple[Plant, ...] = (cut_after_conclusion, talk_deleted, second_pass_dele
 
 
 def _before_gold(s: Source) -> int | None:
-    """Return how many units stand before the first that holds the gold answer, readings of the question aside."""
-    given = says_gold(s, s.question)
-    at = next((i for i, u in enumerate(s.units) if says_gold(s, u) and not (given and not SAYS_ANSWER.search(u))), None)
+    """Return how many units stand before the first that holds the gold answer, and any result where the question holds it."""
+    if says_gold(s, s.question):
+        if parse_number(normalise(s.gold)) is None:
+            return None
+        gold = re.escape(s.gold)
+        found = re.compile(rf"(?:\b(?:is|are|be|so|get|gets|gives?|leaves|left|equals?|therefore|then|needs?|each)\b|=)[^\n]{{0,60}}(?<!\d){gold}(?!\d)", re.I)
+        at = next((i for i, u in enumerate(s.units) if found.search(u)), None)
+    else:
+        at = next((i for i, u in enumerate(s.units) if says_gold(s, u)), None)
     return at if at is not None and at >= 3 else None
 
 
 def ends_early(s: Source, _: random.Random) -> Pruning | None:
     """Cut before the gold answer is first said; where it stands in the question, before it is said to be the answer."""
     at = _before_gold(s)
-    if at is None or (says_gold(s, s.question) and any(e.value == parse_number(s.gold) for u in s.units[:at] for e in find_equations(u))):
+    if at is None:
         return None
     kind = "gold only among the givens" if says_gold(s, s.question) else "cut before the answer"
     return Pruning(kind, False, edited(s.units, until(at - 1, s.units)))
@@ -209,6 +223,8 @@ def name_lost(s: Source, _: random.Random) -> Pruning | None:
         match = re.search(r"\b[Ll]et(?:'s| me| us)? (?:denote |call |say )?[^.]{0,60}?(?:\\\(|\$)?\b([b-zB-HJ-Z])\b(?:\\\)|\$)? (?:be|=|represent|denote|as)", unit)
         if not match or re.search(rf"(?<![a-zA-Z]){match[1]}(?![a-zA-Z])", s.question):
             continue
+        if any(re.search(rf"(?<![a-zA-Z\\]){match[1]}(?![a-zA-Z'’])", u) for u in s.units[:at]):
+            continue  # it is known before
         uses = re.compile(rf"(?<![a-zA-Z\\]){match[1]}\s*[-+*/]\s*\w|(?<![a-zA-Z])\d{match[1]}(?![a-zA-Z])|[-+*/] {match[1]}(?![a-zA-Z])")
         user = next((i for i in range(at + 1, len(s.units)) if uses.search(s.units[i])), None)
         if user is None or user - at > 12 or re.search(rf"{match[1]}\s*=", s.units[user]):
@@ -217,7 +233,7 @@ def name_lost(s: Source, _: random.Random) -> Pruning | None:
     return None
 
 
-_THIS = re.compile(r"^\W*(?:(?:so|and|which)\b,? )?(?:this|that|these|which) (?:means|gives|equals|leaves|makes|would|comes|simplifies|works)\b|^\W*(?:similarly|likewise)\b", re.I)
+_THIS = re.compile(r"^\W*(?:(?:so|and)\b,? )?(?:this|that|these|which) (?:means|gives|equals|leaves|simplifies)\b|^\W*(?:similarly|likewise)\b", re.I)
 
 
 def reference_lost(s: Source, _: random.Random) -> Pruning | None:
@@ -350,9 +366,153 @@ def idle_doubt_deleted(s: Source, _: random.Random) -> Pruning | None:
     return None
 
 
+# --- form
+
+
+def quotation_opened(s: Source, _: random.Random) -> Pruning | None:
+    """Delete the sentence in which a quotation ends, and keep the one in which it opens."""
+    for at in range(len(s.units) - 1):
+        if s.units[at].count('"') % 2 and s.units[at + 1].count('"') % 2:
+            return Pruning("a quotation left open", False, edited(s.units, {at + 1, *until(at + 8, s.units)}))
+    return None
+
+
+def formula_opened(s: Source, rng: random.Random) -> Pruning | None:
+    """Write a formula anew without its end, or the student's stop token into the text."""
+    at = next((i for i, u in enumerate(s.units) if "=" in u and i > 1), None)
+    if at is None:
+        return None
+    text = s.units[at].strip()
+    broken = rng.choice([f"\\[ {text}", f"\\frac{{1}}{{2 {text}", f"{text} </think>", f"$$ {text}", f"\\( {text}"])
+    return Pruning("a formula left open, a tag", False, edited(s.units, until(at + 4, s.units), {at: broken}))
+
+
+# --- what new text says
+
+
+def _equation_unit(s: Source) -> tuple[int, int, int, int] | None:
+    for at, unit in enumerate(s.units):
+        for e in find_equations(unit):
+            match = re.fullmatch(r"(\d{1,4})\*(\d{1,3})", e.left)
+            if match and e.holds and e.value:
+                return at, int(match[1]), int(match[2]), int(e.value)
+    return None
+
+
+def number_invented(s: Source, rng: random.Random) -> Pruning | None:
+    """Write a step anew with a number from nowhere."""
+    found = _equation_unit(s)
+    if found is None:
+        return None
+    at, a, b, c = found
+    new = rng.choice([f"So that's {a} and {c + 10007} of them.", f"There are {c * 31 + 7919} of these, so we go on.", f"\\( {a} \\times {b} = {c + 10007} \\)"])
+    return Pruning("a number from nowhere", False, edited(s.units, set(), {at: new}))
+
+
+def typeset(s: Source, rng: random.Random) -> Pruning | None:
+    """Write a step anew in LaTeX, with results of its own that follow."""
+    found = _equation_unit(s)
+    if found is None:
+        return None
+    at, a, b, c = found
+    quarter = f"{c / 4:g}"
+    new = rng.choice([
+        f"\\( {a} \\times {b} = {c} \\)", f"\\[ {c} \\times \\frac{{1}}{{4}} = {quarter} \\]", f"$\\frac{{{c}}}{{4}} = {quarter}$",
+        f"So ({a} + {b})/2 = {(a + b) / 2:g}.", f"{a} boxes × {b} = {c}",
+    ])  # fmt: skip
+    return Pruning("typeset arithmetic", True, edited(s.units, set(), {at: new}))
+
+
+def falsified(s: Source, rng: random.Random) -> Pruning | None:
+    """Write a step anew with a false result."""
+    found = _equation_unit(s)
+    if found is None:
+        return None
+    at, a, b, c = found
+    return Pruning("a false result", False, edited(s.units, set(), {at: f"So {a} * {b} = {c + rng.choice([1, 3, 10])}."}))
+
+
+def true_again(s: Source, rng: random.Random) -> Pruning | None:
+    """Write a step anew with its true result."""
+    found = _equation_unit(s)
+    if found is None:
+        return None
+    at, a, b, c = found
+    new = rng.choice([f"So {a} * {b} = {c}.", f"So {b} × {a} = {c}.", f"So {a} times {b} is {c}, and {c} / {b} = {a}."])
+    return Pruning("a true result", True, edited(s.units, set(), {at: new}))
+
+
+# --- style
+
+
+def textbook(s: Source, _: random.Random) -> Pruning | None:
+    """Write the whole trace anew as the human solution."""
+    return Pruning("the human solution", False, rewritten(s.units, s.solution)) if len(s.solution.split()) > 25 else None
+
+
+def answer_as_thinking(s: Source, _: random.Random) -> Pruning | None:
+    """Write the whole trace anew as a list in textbook style of what it computes."""
+    found = [e for u in s.units for e in find_equations(u) if e.holds]
+    if len(found) < 3:
+        return None
+    lines = "\n".join(f"Step {i}. Performing the operation, one obtains ${e.left} = {e.right}$." for i, e in enumerate(found[:6], 1))
+    return Pruning("a list of equations", False, rewritten(s.units, f"{lines}\nHence, the final result is {s.gold}."))
+
+
+_LOOSE = re.compile(r"\b(?:just|actually|basically|really|simply|okay|alright|well|hmm|wait),? ", re.I)
+
+
+def tightened(s: Source, _: random.Random) -> Pruning | None:
+    """Write up to the conclusion anew in the student's own sentences, without its filler words."""
+    at = concludes(s)
+    if at is None:
+        return None
+    own = "".join(_LOOSE.sub("", u) for u in s.units[: at + 1] if not is_filler(u))
+    return Pruning("own sentences, tightened", True, rewritten(s.units, own.strip()))
+
+
+# --- reflection
+
+
+def _checking(units: Sequence[str]) -> list[range]:
+    """Return the paragraphs that open with checking or another way, and compute something."""
+    starts = [0, *(i + 1 for i, u in enumerate(units[:-1]) if PARAGRAPH.search(u))]
+    runs = [range(a, b) for a, b in zip(starts, [*starts[1:], len(units)], strict=True)]
+    return [run for run in runs if CHECKS.search(units[run[0]]) and re.search(r"\d", "".join(units[i] for i in run[1:]))]
+
+
+def checks_deleted(s: Source, rng: random.Random) -> Pruning | None:
+    """Delete every sentence of checking, and leave at most an idle doubt."""
+    if len(_checking(s.units)) < 4:
+        return None
+    end = concludes(s) or len(s.units) - 1
+    look = re.compile(CHECKS.pattern + r"|\b(?:make sense|makes sense|match|matches|same|consistent|add up|works|right|correct|back|again|says)\b|\?", re.I)
+    gone = {i for i, u in enumerate(s.units) if look.search(u)} | until(end, s.units)
+    orphan = rng.choice(["Hmm, maybe I misinterpreted the problem.", "Wait, perhaps.", "Let me double-check."])
+    return Pruning("no check kept, an idle doubt", False, edited(s.units, gone - {0}, {0: f"{s.units[0].strip()} {orphan}"}))
+
+
+def one_check_kept(s: Source, rng: random.Random) -> Pruning | None:
+    """Keep up to the conclusion without checking, and one whole paragraph of checking behind it."""
+    at, runs = concludes(s), _checking(s.units)
+    if at is None or len(runs) < 4:
+        return None
+    behind = [run for run in runs if run[0] > at]
+    if not behind:
+        return None
+    kept = rng.choice(behind)
+    gone = set(range(at + 1, len(s.units))) - set(kept) | {i for run in runs for i in run if i < at}
+    return Pruning("one check kept whole", True, edited(s.units, gone - {at}))
+
+
 PLANTS: dict[str, tuple[Plant, ...]] = {
     "concluded": (ends_early, announces_only, other_answer, sign_lost, conclusion_deleted, whole, *SOUND),
     "supported": (value_lost, name_lost, reference_lost, answer_to_question_lost, object_of_doubt_lost, doubt_left_open, list_lost, *SOUND),
+    "well_formed": (quotation_opened, formula_opened, *SOUND),
+    "numbers_grounded": (number_invented, typeset),
+    "equations": (falsified, true_again),
+    "own_share": (textbook, answer_as_thinking, tightened, *SOUND),
+    "reflection": (checks_deleted, one_check_kept),
     "no_slip_kept": (correction_deleted, wrong_step_kept, slip_and_correction_kept, slip_deleted, idle_doubt_deleted, *SOUND),
 }
 """What is planted for each check, sound prunings too."""

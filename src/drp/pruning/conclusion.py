@@ -53,7 +53,7 @@ _ANNOUNCES = re.compile(
     r"substitute|combine|check|verify)\b|^\W*to (?:find|determine|calculate)\b|\bthis will (?:give|tell)\b",
     re.IGNORECASE,
 )
-_NOUN = re.compile(r"[\s}$\\)*]*(?:(?:more|full|whole|total|different|extra|additional|\\text\{)\s*)*(?P<noun>[a-z]{3,})", re.IGNORECASE)  # fmt: skip
+_NOUN = re.compile(r"[\s}$\\)*]*(?:(?:more|full|whole|total|different|extra|additional|\\text\{)\s*)*(?P<noun>[a-z]{3,}|%)", re.IGNORECASE)  # fmt: skip
 _ASKED = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -104,7 +104,10 @@ class Goal:
     def foreign(self) -> frozenset[str]:
         """Things the question counts and does not ask for: an answer in packages where dollars are asked."""
         asked = _ASKED.split(self.question.strip())[-1] + " " + self.answer
-        return _counted(self.question) - {_singular(word) for word in re.findall(r"[a-z]{3,}", asked.lower())}
+        shares = frozenset[str]() if "%" in asked or "percent" in asked else frozenset("%")
+        return shares | _counted(self.question) - {
+            _singular(word) for word in re.findall(r"[a-z]{3,}", asked.lower())
+        }
 
 
 def _singular(word: str) -> str:
@@ -148,6 +151,8 @@ def values_of(text: str) -> list[tuple[Fraction, str]]:
         below = int(match["part"] or match["below"] or 1)
         if below == 0:
             continue
+        if below > 1 and int(Fraction(whole)) % below == 0 and "." not in whole:
+            continue  # "504 divided by 6" is still to be computed
         value = Fraction(whole) / below * _SCALES.get(match["scale"], 1)
         noun = _NOUN.match(line, match.end())
         found.append((-value if signed else value, _singular(noun["noun"]) if noun else ""))

@@ -119,7 +119,7 @@ def _numbers(
             if v not in known and gone[introduced.get(v, sentence.first)] and introduced[v] < sentence.first
         }
         if lost:
-            lost -= results(sentence.text)
+            lost -= results(sentence.text) - set(numbers_in(sentence.text.partition("=")[0]))  # those it starts from
             lost = {v for v in lost if not _follows(v, here) and not _brought_in(v, sentence.text)}
         for value in sorted(lost):
             yield Finding("number", _written(value), sentence.text)
@@ -131,9 +131,9 @@ def _written(value: Fraction) -> str:
 
 
 def _follows(value: Fraction, here: Sequence[Fraction]) -> bool:
-    """Return whether a value is one operation away from two others of its sentence: "2 times 25 is 50"."""
-    others = [v for v in dict.fromkeys(here) if v != value][:8]
-    for a, b in product(others, repeat=2):
+    """Return whether a value is one operation away from two before it in its sentence: "2 times 25 is 50"."""
+    before = list(dict.fromkeys(here[: here.index(value)]))[-8:]
+    for a, b in product(before, repeat=2):
         if value in (a + b, a - b, a * b, a * b / 100) or (b and a / b == value):
             return True
     return False
@@ -143,14 +143,19 @@ def _brought_in(value: Fraction, text: str) -> bool:
     """Return whether a sentence brings a value in by itself, by trying it or as common knowledge."""
     if value in _CONSTANTS and _COMMON.search(text):
         return True
-    return bool(_TRIES.search(text)) and re.search(rf"(?:\b[a-zA-Z]\s*=\s*|\btry(?:ing)? |\bstep |\bcase |\bif [\w ]{{1,20}} ){_written(value)}\b", text, re.I) is not None  # fmt: skip
+    return bool(_TRIES.search(text)) and re.search(rf"(?:\b[a-zA-Z]\s*=\s*|\btry(?:ing)? |\bstep |\bcase |\bif (?:we|i) (?:try|take|use|choose|pick) |\bif [a-z] (?:is|were|equals) ){_written(value)}\b", text, re.I) is not None  # fmt: skip
 
 
 # --- names
 
 # A letter that stands for a quantity: `x` of "x + 3", "2x", "J = 4"; not "a" the article, "I", nor P of P(A).
 _VARIABLE = re.compile(
-    r"(?<![a-zA-Z\\{_'’.])(?:(?<=\d)(?P<times>[b-hj-z])|(?P<left>[a-zA-Z])(?=\s*[-+*/^=<>]\s*[\w(\\])|(?<=[-+*/=] )(?P<right>[b-zB-HJ-Z]))(?![a-zA-Z'’])"
+    r"(?<![a-zA-Z\\{_'’.])(?:(?<=\d)(?P<times>[b-hj-zB-HJ-Z])|(?P<left>[a-zA-Z])(?=\s*[-+*/^=<>]\s*[\w(\\])|(?<=[-+*/=] )(?P<right>[b-zB-HJ-Z]))(?![a-zA-Z'’])"
+)
+# "Let S be", "denote the time by t", "represented as \\( x \\)".
+_NAMED = re.compile(
+    r"\b(?:let|denote|call|set|suppose|define|as|be|by|say)\s+(?:\\\(\s*|\$)?([b-zB-HJ-Z])(?![a-zA-Z'’])",
+    re.I,
 )
 _DEFINES = re.compile(r"\b(?:let|denote|call|define|suppose|set|say|where|represent\w*|assume|if|given|stand\w* for|variable|named?|labell?ed)\b", re.I)  # fmt: skip
 
@@ -161,24 +166,20 @@ def _names(
     """Find letters that a deleted unit defined and that kept text uses without saying what they are."""
     introduced: dict[str, int] = {}
     for index, unit in enumerate(units):
-        for name in _letters(unit):
+        for name in _letters(unit) | set(_NAMED.findall(unit)):
             introduced.setdefault(name, index)
     known = set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", question))
     for sentence in kept:
-        names = _letters(sentence.text)
-        for name in sorted(names - known):
+        names, named = _letters(sentence.text), set(_NAMED.findall(sentence.text))
+        for name in sorted(names - known - named):
             at = introduced.get(name, sentence.first)
             told = re.search(
-                rf"(?<![a-zA-Z\\]){name}\s*(?:=|\bis\b|\bbe\b|\bas\b|:|\))|\({name}\)", sentence.text
+                rf"(?<![a-zA-Z\\]){name}\s*(?:=|\bis\b|\bbe\b|\bas\b|:|\))|\({name}\)|\b(?:for|where|when|with) (?:\\\( ?|\$)?{name}\b",
+                sentence.text,
             )
-            if (
-                at < sentence.first
-                and gone[at]
-                and _DEFINES.search(units[at])
-                and not (_DEFINES.search(sentence.text) or told)
-            ):
+            if at < sentence.first and gone[at] and _DEFINES.search(units[at]) and not told:
                 yield Finding("name", name, sentence.text)
-        known |= names
+        known |= names | named
 
 
 def _letters(text: str) -> set[str]:
@@ -236,6 +237,8 @@ _MOVES_ON = re.compile(
     r"|another|wait|moving on|step \d|so the (?:final )?answer|the (?:final )?answer|\*\*final)",
     re.IGNORECASE,
 )
+_SO = re.compile(r"^\W*(?:so|and so)\b", re.IGNORECASE)
+_ANSWERS = re.compile(r"^\W*(?:yes|no|nope|yeah|yep|well)\b", re.IGNORECASE)
 _TAG_QUESTION = re.compile(
     r"\b(?:right|correct|okay|ok|yes|no|huh|isn't it|doesn't it|make sense)\?\W*$", re.IGNORECASE
 )
@@ -245,8 +248,9 @@ _WONDERS = re.compile(
     r"|is there (?:a|any) (?:mistake|trick)|i(?:'m| am) not (?:sure|certain)|i(?:'m| am) (?:confused|missing)|wait,? maybe)\b",
     re.IGNORECASE,
 )
+# What settles a question or a doubt: "No, it says …", "Well, …", "Since …", "Okay, …".
 _SETTLES = re.compile(
-    r"^\W*(?:no|yes|yeah|yep|okay|ok|so|but|well|since|because|actually|the problem|it says|it's|that)\b",
+    r"^\W*(?:no|nope|yes|yeah|yep|okay|ok|but|well|since|because|actually|let me|the problem|the question|it says|it's|it is)\b",
     re.IGNORECASE,
 )
 
@@ -259,27 +263,25 @@ def _left_open(units: Sequence[str], gone: Sequence[bool], kept: Sequence[Senten
         text = sentence.text.rstrip()
         after = following.text if following else ""
         run = [units[i] for i in range(sentence.last + 1, following.first if following else len(units))]
-        answered = (
-            bool(after)
-            and not _MOVES_ON.search(after)
-            and (
-                bool(_SETTLES.search(after))
-                or 2 * len(_words(text) & _words(after)) >= min(len(_words(text)), 4)
-            )
-        )
+        settled = bool(after) and not _MOVES_ON.search(after) and bool(_SETTLES.search(after))
+        alike = 2 * len(_words(text) & _words(after)) >= min(len(_words(text)), 4)
         tag = _TAG_QUESTION.search(text) or VERIFICATION.search(text)
+        answer_gone = any(has_substance(unit) or _ANSWERS.search(unit) for unit in run[:2])
         if (
             text.endswith("?")
             and not tag
-            and not answered
-            and any(has_substance(u) or CONFIRMATION.search(u) or DOUBT.search(u) for u in run[:3])
+            and answer_gone
+            and not settled
+            and not (after and alike and not _MOVES_ON.search(after))
         ):
             yield Finding("question", "without its answer", sentence.text)
-        elif _WONDERS.search(text) and not answered:
+        elif _WONDERS.search(text) and not settled:
             yield Finding("doubt", "that is not settled", sentence.text)
-        elif (text.endswith(":") and not has_substance(after)) or (
-            text.endswith(":")
-            and (not following or _MOVES_ON.search(after) or CONCLUSION.search(after))
-            and has_substance(run[0])
+        elif text.endswith(":") and (
+            not has_substance(after)
+            or (
+                has_substance(run[0])
+                and bool(_MOVES_ON.search(after) or _SO.search(after) or CONCLUSION.search(after))
+            )
         ):
             yield Finding("list", "without what it announces", sentence.text)
