@@ -67,8 +67,12 @@ def judge(source: Source, pruning: Pruning, grader: Grader) -> tuple[dict[str, C
     units = pruning.units or source.units
     thinking = apply_script(units, pruning.script)
     answer = pruning.answer or source.answer
-    candidate = Candidate(source.question, source.gold, units, source.answer, pruning.script, thinking, answer)
-    return {check.name: check for check in run_checks(candidate, grader.is_correct, CheckLimits())}, pruning.script
+    candidate = Candidate(
+        source.question, source.gold, units, source.answer, pruning.script, thinking, answer
+    )
+    return {
+        check.name: check for check in run_checks(candidate, grader.is_correct, CheckLimits())
+    }, pruning.script
 
 
 def measure(data: Path, most: int, seed: int, show: str | None) -> dict[str, dict[tuple[str, bool], Count]]:
@@ -108,7 +112,9 @@ def table(counts: dict[str, dict[tuple[str, bool], Count]]) -> Table:
             total = sum(c.total for c in here.values())
             each = ", ".join(f"{kind} {wrong[kind]}/{c.total}" for kind, c in here.items())
             share = percent(sum(wrong.values()) / total) if total else "–"
-            rows.append((check, "sound" if sound else "faulty", str(total), str(sum(wrong.values())), share, each))
+            rows.append(
+                (check, "sound" if sound else "faulty", str(total), str(sum(wrong.values())), share, each)
+            )
     head = ("check", "prunings", "n", "misjudged", "share", "by kind")
     return Table("Planted faults: faulty prunings accepted, sound ones refused", head, tuple(rows))
 

@@ -16,8 +16,13 @@ from drp.text.equations import find_equations
 from drp.text.numbers import numbers_in, parse_number
 
 SAYS_ANSWER = re.compile(r"\b(?:the|final|my) answer (?:is|should be|must be)\b|\\boxed", re.I)
-CHECKS = re.compile(r"\b(?:check|verify|confirm|make sure|alternatively|another way|different (?:way|approach|method)|double)\b|^\W*wait\b|^\W*hmm", re.I)
-TAKES_BACK = re.compile(r"^\W*(?:wait,? no\b|no,? wait|no, that'?s (?:not|wrong)|wait,? that(?:'s| is) (?:not|wrong)|oops)", re.I)
+CHECKS = re.compile(
+    r"\b(?:check|verify|confirm|make sure|alternatively|another way|different (?:way|approach|method)|double)\b|^\W*wait\b|^\W*hmm",
+    re.I,
+)
+TAKES_BACK = re.compile(
+    r"^\W*(?:wait,? no\b|no,? wait|no, that'?s (?:not|wrong)|wait,? that(?:'s| is) (?:not|wrong)|oops)", re.I
+)
 PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*$")
 
 
@@ -103,7 +108,9 @@ def until(last: int, units: Sequence[str]) -> set[int]:
 def cut_after_conclusion(s: Source, _: random.Random) -> Pruning | None:
     """Keep all up to the first sentence that says the answer."""
     at = concludes(s)
-    return None if at is None else Pruning("cut after the conclusion", True, edited(s.units, until(at, s.units)))
+    return (
+        None if at is None else Pruning("cut after the conclusion", True, edited(s.units, until(at, s.units)))
+    )
 
 
 def talk_deleted(s: Source, _: random.Random) -> Pruning | None:
@@ -111,7 +118,11 @@ def talk_deleted(s: Source, _: random.Random) -> Pruning | None:
     if concludes(s) is None:
         return None
     asked = {0, *(i + 1 for i, u in enumerate(s.units) if u.rstrip().endswith((":", "?")))}
-    gone = {i for i, u in enumerate(s.units) if is_filler(u) and not u.rstrip().endswith((":", "?")) and not TAKES_BACK.search(u)} - asked
+    gone = {
+        i
+        for i, u in enumerate(s.units)
+        if is_filler(u) and not u.rstrip().endswith((":", "?")) and not TAKES_BACK.search(u)
+    } - asked
     return Pruning("talk deleted", True, edited(s.units, gone)) if gone else None
 
 
@@ -143,7 +154,10 @@ def _before_gold(s: Source) -> int | None:
         if parse_number(normalise(s.gold)) is None:
             return None
         gold = re.escape(s.gold)
-        found = re.compile(rf"(?:\b(?:is|are|be|so|get|gets|gives?|leaves|left|equals?|therefore|then|needs?|each)\b|=)[^\n]{{0,60}}(?<!\d){gold}(?!\d)", re.I)
+        found = re.compile(
+            rf"(?:\b(?:is|are|be|so|get|gets|gives?|leaves|left|equals?|therefore|then|needs?|each)\b|=)[^\n]{{0,60}}(?<!\d){gold}(?!\d)",
+            re.I,
+        )
         at = next((i for i, u in enumerate(s.units) if found.search(u)), None)
     else:
         at = next((i for i, u in enumerate(s.units) if says_gold(s, u)), None)
@@ -164,7 +178,13 @@ def announces_only(s: Source, rng: random.Random) -> Pruning | None:
     at = _before_gold(s)
     if at is None or says_gold(s, s.question):
         return None
-    text = rng.choice(["Finally, I'll add both of them to find the total.", "Next, I need to subtract this from the total.", "Now let me compute the result."])
+    text = rng.choice(
+        [
+            "Finally, I'll add both of them to find the total.",
+            "Next, I need to subtract this from the total.",
+            "Now let me compute the result.",
+        ]
+    )
     return Pruning("ends on an announcement", False, edited(s.units, until(at, s.units), {at: text}))
 
 
@@ -183,7 +203,11 @@ def sign_lost(s: Source, _: random.Random) -> Pruning | None:
     if at is None or value is None or value.denominator > 1 or says_gold(s, s.question):
         return None
     turned = str(-value)
-    texts = {i: f"So the answer is {turned}." if i == at else f"So x = {turned}." for i in range(at + 1) if says_gold(s, s.units[i])}
+    texts = {
+        i: f"So the answer is {turned}." if i == at else f"So x = {turned}."
+        for i in range(at + 1)
+        if says_gold(s, s.units[i])
+    }
     return Pruning("sign turned", False, edited(s.units, until(at, s.units), texts))
 
 
@@ -192,14 +216,20 @@ def conclusion_deleted(s: Source, _: random.Random) -> Pruning | None:
     if says_gold(s, s.question):
         return None
     gone = {i for i, u in enumerate(s.units) if says_gold(s, u)}
-    return Pruning("conclusion deleted", False, edited(s.units, gone)) if gone and len(gone) < len(s.units) / 2 else None
+    return (
+        Pruning("conclusion deleted", False, edited(s.units, gone))
+        if gone and len(gone) < len(s.units) / 2
+        else None
+    )
 
 
 # --- supported
 
 
 def _known(question: str) -> set[Fraction]:
-    return set(numbers_in(question)) | {Fraction(v) for v in (0, 1, 2, 3, 4, 5, 7, 10, 12, 24, 60, 100, 365, 1000)}
+    return set(numbers_in(question)) | {
+        Fraction(v) for v in (0, 1, 2, 3, 4, 5, 7, 10, 12, 24, 60, 100, 365, 1000)
+    }
 
 
 def value_lost(s: Source, _: random.Random) -> Pruning | None:
@@ -220,12 +250,17 @@ def value_lost(s: Source, _: random.Random) -> Pruning | None:
 def name_lost(s: Source, _: random.Random) -> Pruning | None:
     """Delete the sentence that says what a letter stands for, and all with that letter up to one that computes with it."""
     for at, unit in enumerate(s.units):
-        match = re.search(r"\b[Ll]et(?:'s| me| us)? (?:denote |call |say )?[^.]{0,60}?(?:\\\(|\$)?\b([b-zB-HJ-Z])\b(?:\\\)|\$)? (?:be|=|represent|denote|as)", unit)
+        match = re.search(
+            r"\b[Ll]et(?:'s| me| us)? (?:denote |call |say )?[^.]{0,60}?(?:\\\(|\$)?\b([b-zB-HJ-Z])\b(?:\\\)|\$)? (?:be|=|represent|denote|as)",
+            unit,
+        )
         if not match or re.search(rf"(?<![a-zA-Z]){match[1]}(?![a-zA-Z])", s.question):
             continue
         if any(re.search(rf"(?<![a-zA-Z\\]){match[1]}(?![a-zA-Z'’])", u) for u in s.units[:at]):
             continue  # it is known before
-        uses = re.compile(rf"(?<![a-zA-Z\\]){match[1]}\s*[-+*/]\s*\w|(?<![a-zA-Z])\d{match[1]}(?![a-zA-Z])|[-+*/] {match[1]}(?![a-zA-Z])")
+        uses = re.compile(
+            rf"(?<![a-zA-Z\\]){match[1]}\s*[-+*/]\s*\w|(?<![a-zA-Z])\d{match[1]}(?![a-zA-Z])|[-+*/] {match[1]}(?![a-zA-Z])"
+        )
         user = next((i for i in range(at + 1, len(s.units)) if uses.search(s.units[i])), None)
         if user is None or user - at > 12 or re.search(rf"{match[1]}\s*=", s.units[user]):
             continue
@@ -233,7 +268,10 @@ def name_lost(s: Source, _: random.Random) -> Pruning | None:
     return None
 
 
-_THIS = re.compile(r"^\W*(?:(?:so|and)\b,? )?(?:this|that|these|which) (?:means|gives|equals|leaves|simplifies)\b|^\W*(?:similarly|likewise)\b", re.I)
+_THIS = re.compile(
+    r"^\W*(?:(?:so|and)\b,? )?(?:this|that|these|which) (?:means|gives|equals|leaves|simplifies)\b|^\W*(?:similarly|likewise)\b",
+    re.I,
+)
 
 
 def reference_lost(s: Source, _: random.Random) -> Pruning | None:
@@ -256,9 +294,16 @@ def answer_to_question_lost(s: Source, _: random.Random) -> Pruning | None:
     for at in range(2, len(s.units) - 2):
         unit, answer = s.units[at].rstrip(), s.units[at + 1]
         tag = re.search(r"\b(?:right|correct|okay|sense)\?$", unit)
-        if unit.endswith("?") and len(unit.split()) > 3 and not tag and (_YES.search(answer) or find_equations(answer)):
+        if (
+            unit.endswith("?")
+            and len(unit.split()) > 3
+            and not tag
+            and (_YES.search(answer) or find_equations(answer))
+        ):
             end = paragraph_end(s.units, at + 1)
-            if end + 1 < len(s.units) and re.match(r"\W*(?:now|next|then|so|therefore|wait|alternatively|finally)\b", s.units[end + 1], re.I):
+            if end + 1 < len(s.units) and re.match(
+                r"\W*(?:now|next|then|so|therefore|wait|alternatively|finally)\b", s.units[end + 1], re.I
+            ):
                 return Pruning("an answer lost", False, edited(s.units, set(range(at + 1, end + 1))))
     return None
 
@@ -267,11 +312,15 @@ def object_of_doubt_lost(s: Source, _: random.Random) -> Pruning | None:
     """Keep "No, that's not right" and delete what it is about."""
     for at in range(3, len(s.units)):
         if TAKES_BACK.search(s.units[at]) and len(s.units[at - 1].split()) >= 5:
-            return Pruning("the object of a doubt lost", False, edited(s.units, set(range(max(1, at - 3), at))))
+            return Pruning(
+                "the object of a doubt lost", False, edited(s.units, set(range(max(1, at - 3), at)))
+            )
     return None
 
 
-_MAYBE = re.compile(r"\b(?:maybe|perhaps) i (?:mis\w+|made)|\bi (?:might|may) have (?:mis\w+|made)|\bwhat if\b", re.I)
+_MAYBE = re.compile(
+    r"\b(?:maybe|perhaps) i (?:mis\w+|made)|\bi (?:might|may) have (?:mis\w+|made)|\bwhat if\b", re.I
+)
 
 
 def doubt_left_open(s: Source, _: random.Random) -> Pruning | None:
@@ -279,7 +328,9 @@ def doubt_left_open(s: Source, _: random.Random) -> Pruning | None:
     for at in range(2, len(s.units) - 2):
         if _MAYBE.search(s.units[at]):
             end = paragraph_end(s.units, at + 1)
-            if end + 1 < len(s.units) and re.match(r"\W*(?:so|therefore|thus|alternatively|\*\*final)\b", s.units[end + 1], re.I):
+            if end + 1 < len(s.units) and re.match(
+                r"\W*(?:so|therefore|thus|alternatively|\*\*final)\b", s.units[end + 1], re.I
+            ):
                 return Pruning("a doubt left open", False, edited(s.units, set(range(at + 1, end + 1))))
     return None
 
@@ -288,7 +339,14 @@ def list_lost(s: Source, _: random.Random) -> Pruning | None:
     """Keep "Let me list them:" and delete the list, up to a sentence that goes on."""
     for at in range(1, len(s.units) - 2):
         if s.units[at].rstrip().endswith(":") and find_equations(s.units[at + 1]) and "**" not in s.units[at]:
-            going_on = next((i for i in range(at + 2, len(s.units)) if re.match(r"\W*(?:so|therefore|now|next|then|thus)\b", s.units[i], re.I)), None)
+            going_on = next(
+                (
+                    i
+                    for i in range(at + 2, len(s.units))
+                    if re.match(r"\W*(?:so|therefore|now|next|then|thus)\b", s.units[i], re.I)
+                ),
+                None,
+            )
             if going_on is not None and going_on - at < 15:
                 return Pruning("a list lost", False, edited(s.units, set(range(at + 1, going_on))))
     return None
@@ -300,14 +358,20 @@ def list_lost(s: Source, _: random.Random) -> Pruning | None:
 def _slipped(s: Source, rng: random.Random) -> tuple[tuple[str, ...], int] | None:
     """Return the trace with a slip and its correction planted where it first computes something, and the place of the slip."""
     for at in range(1, len(s.units) - 1):
-        equations = [e for e in find_equations(s.units[at]) if e.holds and e.value and e.value.denominator == 1 and e.value > 9]
+        equations = [
+            e
+            for e in find_equations(s.units[at])
+            if e.holds and e.value and e.value.denominator == 1 and e.value > 9
+        ]
         if equations and s.units[at].rstrip().endswith("."):
             e, unit = equations[-1], s.units[at]
             wrong = str(e.value + rng.choice([-2, 3, 10]))
             body, sign, _ = unit[e.start : e.end].rpartition("=")
             trail = unit[len(unit.rstrip()) :]
             slip = f"{unit[: e.start]}{body}{sign} {wrong}."
-            denial = rng.choice([" Wait, no, that's not right.", " No, wait, I made a mistake.", " Hmm, no, that's wrong."])
+            denial = rng.choice(
+                [" Wait, no, that's not right.", " No, wait, I made a mistake.", " Hmm, no, that's wrong."]
+            )
             redo = f" {body.strip()} = {e.right}.{trail}"
             return (*s.units[:at], slip, denial, redo, *s.units[at + 1 :]), at
     return None
@@ -327,10 +391,20 @@ def correction_deleted(s: Source, rng: random.Random) -> Pruning | None:
 def wrong_step_kept(s: Source, _: random.Random) -> Pruning | None:
     """Keep a step that is true as arithmetic and wrong for the question, and delete how it is taken back."""
     for at in range(1, len(s.units) - 1):
-        found = [e for e in find_equations(s.units[at]) if e.holds and e.value and e.value.denominator == 1 and e.value > 9]
+        found = [
+            e
+            for e in find_equations(s.units[at])
+            if e.holds and e.value and e.value.denominator == 1 and e.value > 9
+        ]
         if found and s.units[at].rstrip().endswith("."):
             a, b = (int(found[0].value or 0), 7)
-            units = (*s.units[: at + 1], f" Then {a} + {b} = {a + b}.", " Wait, no, it says fewer, not more.", f" So {a} - {b} = {a - b}.", *s.units[at + 1 :])
+            units = (
+                *s.units[: at + 1],
+                f" Then {a} + {b} = {a + b}.",
+                " Wait, no, it says fewer, not more.",
+                f" So {a} - {b} = {a - b}.",
+                *s.units[at + 1 :],
+            )
             if any(Fraction(a + b) in numbers_in(u) for u in s.units):
                 continue
             return Pruning("a step taken back kept", False, edited(units, {at + 2, at + 3}), units)
@@ -340,7 +414,9 @@ def wrong_step_kept(s: Source, _: random.Random) -> Pruning | None:
 def slip_and_correction_kept(s: Source, rng: random.Random) -> Pruning | None:
     """Keep a planted slip with its correction."""
     made = _slipped(s, rng)
-    return made and Pruning("slip and correction kept", True, edited(made[0], until(len(made[0]) - 3, made[0])), made[0])
+    return made and Pruning(
+        "slip and correction kept", True, edited(made[0], until(len(made[0]) - 3, made[0])), made[0]
+    )
 
 
 def slip_deleted(s: Source, rng: random.Random) -> Pruning | None:
@@ -360,7 +436,11 @@ def idle_doubt_deleted(s: Source, _: random.Random) -> Pruning | None:
     for at in range(1, len(s.units) - 1):
         found = [e for e in find_equations(s.units[at]) if e.holds and e.value]
         if found and s.units[at].rstrip().endswith("."):
-            doubt = " Wait, no, is that wrong?", f" Let me redo it: {s.units[at][found[0].start : found[0].end]}.", " Okay, so it was right."
+            doubt = (
+                " Wait, no, is that wrong?",
+                f" Let me redo it: {s.units[at][found[0].start : found[0].end]}.",
+                " Okay, so it was right.",
+            )
             units = (*s.units[: at + 1], *doubt, *s.units[at + 1 :])
             return Pruning("idle doubt deleted", True, edited(units, {at + 1, at + 2, at + 3}), units)
     return None
@@ -383,7 +463,9 @@ def formula_opened(s: Source, rng: random.Random) -> Pruning | None:
     if at is None:
         return None
     text = s.units[at].strip()
-    broken = rng.choice([f"\\[ {text}", f"\\frac{{1}}{{2 {text}", f"{text} </think>", f"$$ {text}", f"\\( {text}"])
+    broken = rng.choice(
+        [f"\\[ {text}", f"\\frac{{1}}{{2 {text}", f"{text} </think>", f"$$ {text}", f"\\( {text}"]
+    )
     return Pruning("a formula left open, a tag", False, edited(s.units, until(at + 4, s.units), {at: broken}))
 
 
@@ -405,7 +487,13 @@ def number_invented(s: Source, rng: random.Random) -> Pruning | None:
     if found is None:
         return None
     at, a, b, c = found
-    new = rng.choice([f"So that's {a} and {c + 10007} of them.", f"There are {c * 31 + 7919} of these, so we go on.", f"\\( {a} \\times {b} = {c + 10007} \\)"])
+    new = rng.choice(
+        [
+            f"So that's {a} and {c + 10007} of them.",
+            f"There are {c * 31 + 7919} of these, so we go on.",
+            f"\\( {a} \\times {b} = {c + 10007} \\)",
+        ]
+    )
     return Pruning("a number from nowhere", False, edited(s.units, set(), {at: new}))
 
 
@@ -415,9 +503,8 @@ def typeset(s: Source, rng: random.Random) -> Pruning | None:
     if found is None:
         return None
     at, a, b, c = found
-    quarter = f"{c / 4:g}"
     new = rng.choice([
-        f"\\( {a} \\times {b} = {c} \\)", f"\\[ {c} \\times \\frac{{1}}{{4}} = {quarter} \\]", f"$\\frac{{{c}}}{{4}} = {quarter}$",
+        f"\\( {a} \\times {b} = {c} \\)", f"\\[ {c} \\times \\frac{{1}}{{{b}}} = {a} \\]", f"$\\frac{{{c}}}{{{a}}} = {b}$",
         f"So ({a} + {b})/2 = {(a + b) / 2:g}.", f"{a} boxes × {b} = {c}",
     ])  # fmt: skip
     return Pruning("typeset arithmetic", True, edited(s.units, set(), {at: new}))
@@ -429,7 +516,9 @@ def falsified(s: Source, rng: random.Random) -> Pruning | None:
     if found is None:
         return None
     at, a, b, c = found
-    return Pruning("a false result", False, edited(s.units, set(), {at: f"So {a} * {b} = {c + rng.choice([1, 3, 10])}."}))
+    return Pruning(
+        "a false result", False, edited(s.units, set(), {at: f"So {a} * {b} = {c + rng.choice([1, 3, 10])}."})
+    )
 
 
 def true_again(s: Source, rng: random.Random) -> Pruning | None:
@@ -438,7 +527,9 @@ def true_again(s: Source, rng: random.Random) -> Pruning | None:
     if found is None:
         return None
     at, a, b, c = found
-    new = rng.choice([f"So {a} * {b} = {c}.", f"So {b} × {a} = {c}.", f"So {a} times {b} is {c}, and {c} / {b} = {a}."])
+    new = rng.choice(
+        [f"So {a} * {b} = {c}.", f"So {b} × {a} = {c}.", f"So {a} times {b} is {c}, and {c} / {b} = {a}."]
+    )
     return Pruning("a true result", True, edited(s.units, set(), {at: new}))
 
 
@@ -447,7 +538,11 @@ def true_again(s: Source, rng: random.Random) -> Pruning | None:
 
 def textbook(s: Source, _: random.Random) -> Pruning | None:
     """Write the whole trace anew as the human solution."""
-    return Pruning("the human solution", False, rewritten(s.units, s.solution)) if len(s.solution.split()) > 25 else None
+    return (
+        Pruning("the human solution", False, rewritten(s.units, s.solution))
+        if len(s.solution.split()) > 25
+        else None
+    )
 
 
 def answer_as_thinking(s: Source, _: random.Random) -> Pruning | None:
@@ -455,8 +550,13 @@ def answer_as_thinking(s: Source, _: random.Random) -> Pruning | None:
     found = [e for u in s.units for e in find_equations(u) if e.holds]
     if len(found) < 3:
         return None
-    lines = "\n".join(f"Step {i}. Performing the operation, one obtains ${e.left} = {e.right}$." for i, e in enumerate(found[:6], 1))
-    return Pruning("a list of equations", False, rewritten(s.units, f"{lines}\nHence, the final result is {s.gold}."))
+    lines = "\n".join(
+        f"Step {i}. Performing the operation, one obtains ${e.left} = {e.right}$."
+        for i, e in enumerate(found[:6], 1)
+    )
+    return Pruning(
+        "a list of equations", False, rewritten(s.units, f"{lines}\nHence, the final result is {s.gold}.")
+    )
 
 
 _LOOSE = re.compile(r"\b(?:just|actually|basically|really|simply|okay|alright|well|hmm|wait),? ", re.I)
@@ -478,7 +578,11 @@ def _checking(units: Sequence[str]) -> list[range]:
     """Return the paragraphs that open with checking or another way, and compute something."""
     starts = [0, *(i + 1 for i, u in enumerate(units[:-1]) if PARAGRAPH.search(u))]
     runs = [range(a, b) for a, b in zip(starts, [*starts[1:], len(units)], strict=True)]
-    return [run for run in runs if CHECKS.search(units[run[0]]) and re.search(r"\d", "".join(units[i] for i in run[1:]))]
+    return [
+        run
+        for run in runs
+        if CHECKS.search(units[run[0]]) and re.search(r"\d", "".join(units[i] for i in run[1:]))
+    ]
 
 
 def checks_deleted(s: Source, rng: random.Random) -> Pruning | None:
@@ -486,10 +590,20 @@ def checks_deleted(s: Source, rng: random.Random) -> Pruning | None:
     if len(_checking(s.units)) < 4:
         return None
     end = concludes(s) or len(s.units) - 1
-    look = re.compile(CHECKS.pattern + r"|\b(?:make sense|makes sense|match|matches|same|consistent|add up|works|right|correct|back|again|says)\b|\?", re.I)
+    look = re.compile(
+        CHECKS.pattern
+        + r"|\b(?:make sense|makes sense|match|matches|same|consistent|add up|works|right|correct|back|again|says|thorough|recap|recount|once more|other ways?|another|or maybe|maybe i|re-?examine|consider|let me see if|recalculat\w+|sure)\b|\?",
+        re.I,
+    )
     gone = {i for i, u in enumerate(s.units) if look.search(u)} | until(end, s.units)
-    orphan = rng.choice(["Hmm, maybe I misinterpreted the problem.", "Wait, perhaps.", "Let me double-check."])
-    return Pruning("no check kept, an idle doubt", False, edited(s.units, gone - {0}, {0: f"{s.units[0].strip()} {orphan}"}))
+    orphan = rng.choice(
+        ["Hmm, maybe I misinterpreted the problem.", "Wait, perhaps.", "Let me double-check."]
+    )
+    return Pruning(
+        "no check kept, an idle doubt",
+        False,
+        edited(s.units, gone - {0}, {0: f"{s.units[0].strip()} {orphan}"}),
+    )
 
 
 def one_check_kept(s: Source, rng: random.Random) -> Pruning | None:
@@ -507,12 +621,29 @@ def one_check_kept(s: Source, rng: random.Random) -> Pruning | None:
 
 PLANTS: dict[str, tuple[Plant, ...]] = {
     "concluded": (ends_early, announces_only, other_answer, sign_lost, conclusion_deleted, whole, *SOUND),
-    "supported": (value_lost, name_lost, reference_lost, answer_to_question_lost, object_of_doubt_lost, doubt_left_open, list_lost, *SOUND),
-    "well_formed": (quotation_opened, formula_opened, *SOUND),
+    "supported": (
+        value_lost,
+        name_lost,
+        reference_lost,
+        answer_to_question_lost,
+        object_of_doubt_lost,
+        doubt_left_open,
+        list_lost,
+        quotation_opened,
+        *SOUND,
+    ),
+    "well_formed": (formula_opened, *SOUND),
     "numbers_grounded": (number_invented, typeset),
     "equations": (falsified, true_again),
     "own_share": (textbook, answer_as_thinking, tightened, *SOUND),
     "reflection": (checks_deleted, one_check_kept),
-    "no_slip_kept": (correction_deleted, wrong_step_kept, slip_and_correction_kept, slip_deleted, idle_doubt_deleted, *SOUND),
+    "no_slip_kept": (
+        correction_deleted,
+        wrong_step_kept,
+        slip_and_correction_kept,
+        slip_deleted,
+        idle_doubt_deleted,
+        *SOUND,
+    ),
 }
 """What is planted for each check, sound prunings too."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from pydantic import Field
 
@@ -12,7 +13,7 @@ from drp.pruning.form import defects
 from drp.pruning.reflection import reflective_steps
 from drp.pruning.slips import kept_slips
 from drp.pruning.statistics import kept_bytes, own_words
-from drp.pruning.support import unsupported
+from drp.pruning.support import stated_values, unsupported
 from drp.records import Check, EditScript, Record
 from drp.text.answers import normalise
 from drp.text.equations import find_equations
@@ -152,7 +153,7 @@ def _new_texts(c: Candidate) -> list[str]:
 
 
 def _numbers_grounded(c: Candidate) -> Check:
-    known = set(numbers_in(c.question)) | set(numbers_in(c.original))
+    known = stated_values(c.question) | stated_values(c.original) | {Fraction(1)}
     strange: list[str] = []
     total = 0
     for text in _new_texts(c):
@@ -215,7 +216,8 @@ def _own_share(c: Candidate, limits: CheckLimits) -> Check:
 
 
 def _reflection(c: Candidate, limits: CheckLimits) -> Check:
-    before, after = len(reflective_steps(c.units)), len(reflective_steps(split_units(c.thinking)))
+    before = len(reflective_steps(c.question, c.units))
+    after = len(reflective_steps(c.question, split_units(c.thinking)))
     density_before = before / max(1, len(c.original.split()))
     density_after = after / max(1, len(c.thinking.split()))
     few = before < 3  # a trace that hardly checks has no habit to keep

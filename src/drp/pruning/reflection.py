@@ -3,18 +3,20 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from drp.pruning.skills import ALTERNATIVE, CONCLUSION, CONFIRMATION, VERIFICATION, has_substance
+from drp.text.numbers import numbers_in
 
 LONGEST = 8
 """Units after which a step of checking is taken to be over, whatever they say."""
 
-# "Plugging x = 3 back in", "substitute into the original equation", "working backwards", "if I go back": the answer is put to the test.
+# "Plugging x = 3 back in", "substitute into the original equation", "working backwards", "which matches": a result is put to the test.
 _PLUGS_BACK = re.compile(
-    r"\b(?:(?:plug|substitut|put)\w*\b.{0,60}\b(?:back|original|into (?:the|both|each|that) equation)|work\w* backwards?|in reverse"
-    r"|(?:which|that|this|it|everything|both|they)(?: all| also| indeed)? (?:match(?:es)?|checks? out|add(?:s)? up|agree(?:s)?)\b"
-    r"|satisf(?:y|ies)|as (?:given|required|expected|stated)|(?:same|consistent) (?:answer|result|with)|✓|✔)",
+    r"\b(?:(?:plug|substitut|put)\w*\b.{0,60}\b(?:back|original)\b|work\w* backwards?|in reverse"
+    r"|(?:which|that|this|it|everything|both|they)(?: all| also| indeed)? (?:match(?:es)?|checks? out|adds? up|agrees?)\b"
+    r"|(?:same|consistent) (?:answer|result|with)|✓|✔)",
     re.IGNORECASE,
 )
 # "Wait, is it per week or per session?": the reading of the question is put to the test.
@@ -38,22 +40,26 @@ class Step:
     kind: Literal["verification", "alternative", "rereading"]
 
 
-def reflective_steps(units: Sequence[str]) -> list[Step]:
+def reflective_steps(question: str, units: Sequence[str]) -> list[Step]:
     """Return the steps that verify, try another way or read the question again, and that say something.
 
     A step opens with a cue or puts a result to the test, and ends with its verdict, its paragraph, or where the
-    next opens. An orphan ("Maybe I misinterpreted.") computes nothing and counts for nothing.
+    next opens. An orphan counts for nothing: "Maybe I misinterpreted." computes nothing, and "Let me double-check."
+    before the solution itself comes to no value that was found before.
     """
     steps: list[Step] = []
+    given, found = set(numbers_in(question)), set[Fraction]()
     at = 0
     while at < len(units):
         kind = _opens(units, at)
-        if kind is None:
-            at += 1
-            continue
-        last = _end(units, at)
-        if any(has_substance(unit) for unit in units[at : last + 1]):
+        last = at if kind is None else _end(units, at)
+        block = "".join(units[at : last + 1])
+        values = set(numbers_in(block)) - given
+        settled = any(CONFIRMATION.search(unit) for unit in units[at : last + 1])
+        tests = kind != "verification" or values & found or (settled and not values)
+        if kind and tests and has_substance(block):
             steps.append(Step(at, last, kind))
+        found |= values
         at = last + 1
     return steps
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 from drp.pruning.conclusion import shown
 from drp.pruning.support import Sentence, sentences_of
@@ -46,7 +47,7 @@ def _false_equations(units: Sequence[str], kept: Sequence[Sentence], script: Edi
         for wrong in find_equations(sentence.text):
             if wrong.holds:
                 continue
-            behind = [u for u in units[sentence.last + 1 :]] + [sentence.text[wrong.end :]]
+            behind = [*units[sentence.last + 1 :], sentence.text[wrong.end :]]
             mended = any(e.left == wrong.left and e.holds for u in behind for e in find_equations(u))
             left = [s.text for s in whole if s.first > sentence.last] + [sentence.text[wrong.end :]]
             stays = any(e.left == wrong.left and e.holds for u in left for e in find_equations(u))
@@ -79,7 +80,7 @@ def _result(text: str):
     return values[-1] if values and not text.rstrip().endswith("?") else None
 
 
-def _replaced(said: object, units: Sequence[str], at: int) -> bool:
+def _replaced(said: Fraction, units: Sequence[str], at: int) -> bool:
     """Return whether the correction at ``at`` puts another value in the place of one, which does not come back."""
     correction = units[at : at + _REACH]
     others = {e.value for unit in correction for e in find_equations(unit) if e.holds} | set(

@@ -42,8 +42,9 @@ def own_words(question: str, units: Sequence[str], script: EditScript) -> tuple[
     stand in a run but make none, since any solution has them; and runs of the question, which anybody may quote,
     count neither as own nor as another's.
     """
-    asked = set(_runs(_tokens(question)))
-    runs = set(_runs(_tokens("".join(units)))) - asked - {()}
+    written = any(edit.text is not None for edit in script.edits)
+    asked = set(_runs(_tokens(question))) - {()} if written else set[tuple[str, ...]]()
+    runs = set(_runs(_tokens("".join(units)))) - asked - {()} if written else asked
     own = total = 0
     for edit in script.edits:
         if edit.action == "keep":
@@ -51,7 +52,7 @@ def own_words(question: str, units: Sequence[str], script: EditScript) -> tuple[
             own, total = own + kept, total + kept
         elif edit.text is not None:
             tokens = _tokens(edit.text)
-            students, anybodys = _covered(tokens, runs), _covered(tokens, asked - {()})
+            students, anybodys = _covered(tokens, runs), _covered(tokens, asked)
             words = {i for i, token in enumerate(tokens) if token.isalpha()}
             own, total = own + len(words & students), total + len(words - (anybodys - students))
     return own, total

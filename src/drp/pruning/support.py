@@ -11,7 +11,7 @@ from itertools import pairwise, product
 
 from drp.pruning.arithmetic import plain, results
 from drp.pruning.conclusion import shown
-from drp.pruning.skills import CONCLUSION, CONFIRMATION, DOUBT, VERIFICATION, has_substance, is_filler
+from drp.pruning.skills import CONCLUSION, CONFIRMATION, VERIFICATION, has_substance, is_filler
 from drp.records import EditScript
 from drp.text.numbers import numbers_in
 from drp.text.units import split_units
@@ -22,7 +22,7 @@ class Finding:
     """One place where kept text has lost its ground."""
 
     kind: str
-    """``number``, ``name``, ``reference``, ``question``, ``doubt`` or ``list``."""
+    """``number``, ``name``, ``reference``, ``question``, ``doubt``, ``quotation`` or ``list``."""
     what: str
     """The words that rest on what is gone."""
     sentence: str
@@ -91,7 +91,7 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*]\s*)?(?:\*\*)?(\d{1,2})[.)]\s")
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)\b")
 
 
-def _given(text: str) -> set[Fraction]:
+def stated_values(text: str) -> set[Fraction]:
     """Return the values a text states, in figures and words, a percentage also as a share, a share as what is left."""
     values = set(numbers_in(text)) | {Fraction(_SPELLED[m[1].lower()]) for m in _SPELLED_WORD.finditer(text)}
     shares = (
@@ -110,7 +110,7 @@ def _numbers(
     for index, unit in enumerate(units):
         for value in numbers_in(unit):
             introduced.setdefault(value, index)
-    known = _given(question) | _TRIVIAL
+    known = stated_values(question) | _TRIVIAL
     for sentence in kept:
         here = numbers_in(_LIST_MARK.sub(" ", _ORDINAL.sub(" ", sentence.text)))
         lost = {
@@ -119,11 +119,13 @@ def _numbers(
             if v not in known and gone[introduced.get(v, sentence.first)] and introduced[v] < sentence.first
         }
         if lost:
-            lost -= results(sentence.text) - set(numbers_in(sentence.text.partition("=")[0]))  # those it starts from
+            lost -= results(sentence.text) - set(
+                numbers_in(sentence.text.partition("=")[0])
+            )  # those it starts from
             lost = {v for v in lost if not _follows(v, here) and not _brought_in(v, sentence.text)}
         for value in sorted(lost):
             yield Finding("number", _written(value), sentence.text)
-        known |= _given(sentence.text) | {abs(v) for v in results(sentence.text)}
+        known |= stated_values(sentence.text) | {abs(v) for v in results(sentence.text)}
 
 
 def _written(value: Fraction) -> str:
@@ -275,6 +277,8 @@ def _left_open(units: Sequence[str], gone: Sequence[bool], kept: Sequence[Senten
             and not (after and alike and not _MOVES_ON.search(after))
         ):
             yield Finding("question", "without its answer", sentence.text)
+        elif text.count('"') % 2 and next((unit.count('"') % 2 for unit in run if '"' in unit), 0):
+            yield Finding("quotation", "without its end", sentence.text)
         elif _WONDERS.search(text) and not settled:
             yield Finding("doubt", "that is not settled", sentence.text)
         elif text.endswith(":") and (
