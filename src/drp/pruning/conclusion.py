@@ -21,6 +21,10 @@ Grade = Callable[[str, str], bool]
 MOST_GRADED = 8
 """Formulas of one text that are given to the grader; each may need algebra."""
 _LAST_UNITS = 12
+_LONGEST = 200
+
+_FORMULA = re.compile(r"\\\((.{1,300}?)\\\)|(?<!\\)\$([^$]{1,300}?)\$|\\\[(.{1,300}?)\\\]", re.DOTALL)
+_IS = re.compile(r"\b(?:is|are|be|equals?)\b:?")
 
 _WORDS = {word: Fraction(i) for i, word in enumerate(
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"])}  # fmt: skip
@@ -212,12 +216,11 @@ def _spells(unit: str, goal: Goal) -> bool:
 
 def _formulas(unit: str) -> list[str]:
     """Return what a sentence may state as its result: a box, the right side of its last equation, its last formula."""
-    inline = re.findall(r"\\\((.+?)\\\)|(?<!\\)\$(.+?)(?<!\\)\$|\\\[(.+?)\\\]", unit, re.DOTALL)
-    last = next((part.strip() for groups in reversed(inline) for part in groups if part.strip()), "")
-    said = boxed(unit) or ""
-    sides = [text.rpartition("=")[2] for text in (last or unit.strip().rstrip("."),)]
-    tail = re.split(r"\b(?:is|are|be|equals?)\b:?", unit.strip().rstrip("."))[-1] if not last else ""
-    return [f for f in dict.fromkeys((said, *sides, last, tail.strip())) if f.strip() and len(f) <= 200]
+    line = unit.strip().rstrip(".")
+    inline = [part for parts in _FORMULA.findall(unit) for part in parts if part.strip()]
+    last = inline[-1] if inline else line
+    found = (boxed(unit) or "", last.rpartition("=")[2], last, *([] if inline else [_IS.split(line)[-1]]))
+    return [formula for text in dict.fromkeys(found) if (formula := text.strip()) and len(formula) <= _LONGEST]
 
 
 def conclude(units: Sequence[str], goal: Goal) -> Verdict:

@@ -220,6 +220,8 @@ def _references(units: Sequence[str], gone: Sequence[bool], kept: Sequence[Sente
         pointing = _POINTS_BACK.search(sentence.text) or _REFUSES.search(sentence.text)
         if not pointing or (CONFIRMATION.search(sentence.text) and not _REFUSES.search(sentence.text)):
             continue
+        if place and kept[place - 1].text.rstrip().endswith("?") and _ANSWERS.search(sentence.text):
+            continue  # it answers the question that stays
         at = sentence.first - 1
         while at >= 0 and gone[at] and is_filler(units[at]):
             at -= 1
