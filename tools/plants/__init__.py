@@ -4,7 +4,7 @@ A plant knows what it breaks from how it is made (the sentence that first names 
 """
 
 from plants import conclusions, slips, supports, writing
-from plants.base import SOUND, Plant, Pruning, Source
+from plants.base import SOUND, Plant, Pruning, Source, whole
 
 __all__ = ["PLANTS", "Plant", "Pruning", "Source"]
 
@@ -15,7 +15,7 @@ PLANTS: dict[str, tuple[Plant, ...]] = {
         conclusions.other_answer,
         conclusions.sign_lost,
         conclusions.conclusion_deleted,
-        conclusions.whole,
+        whole,
         *SOUND,
     ),
     "supported": (

@@ -13,6 +13,7 @@ MOST = 300
 """Characters beyond which a chain of equations is not read, and so brackets are not followed."""
 _DEEPEST, _LARGEST_POWER = 12, 12
 
+# `\frac{30}{4}`, and below it the short form `\frac12`.
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,60})\}\{([^{}]{1,60})\}")
 _SHORT_FRACTION = re.compile(r"\\[dt]?frac(\d)(\d)(?!\d)")
 _SIGNS = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\approx": "=", r"\left": "", r"\right": "", r"\%": "%",
@@ -25,7 +26,9 @@ _TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]{0,60}\}")
 _POWER = re.compile(r"\^\{(\d{1,3})\}")
 # "6 boxes * 7", "45 minutes/painting = 12": the unit between a number and the sign that follows it.
 _UNIT = re.compile(r"(?<=\d) ?[a-z]{2,20}(?:(?: |/)[a-z]{2,20})?\.? ?(?=[-+*/=]\s?[\d(])", re.IGNORECASE)
+# The comma of `6,000` and of `6{,}000`, but not of `1, 2`.
 _SEPARATOR = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))")
+# The `x` of "3 x 4".
 _LETTER_TIMES = re.compile(r"(?<=[\d)] )x(?= [\d(])")
 # A chain: signs of arithmetic in a run with at least one "=" in it.
 _CHAIN = re.compile(r"[-+*/()=^%.\d ]+")

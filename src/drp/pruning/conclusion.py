@@ -21,13 +21,19 @@ Grade = Callable[[str, str], bool]
 MOST_GRADED = 8
 """Formulas of one text that are given to the grader; each may need algebra."""
 _LAST_UNITS = 12
+"""Units at the end of a text in which another form of the answer is looked for."""
 _LONGEST = 200
 
+# A formula in `\(…\)`, `$…$` or `\[…\]`, at most 300 characters long so that an open one is not searched to the end.
 _FORMULA = re.compile(r"\\\((.{1,300}?)\\\)|(?<!\\)\$([^$]{1,300}?)\$|\\\[(.{1,300}?)\\\]", re.DOTALL)
+# What stands before what is said of something: "the answer is 5", "it equals: 5".
 _IS = re.compile(r"\b(?:is|are|be|equals?)\b:?")
 
-_WORDS = {word: Fraction(i) for i, word in enumerate(
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"])}  # fmt: skip
+_WORDS: dict[str, Fraction] = {
+    "one": Fraction(1), "two": Fraction(2), "three": Fraction(3), "four": Fraction(4), "five": Fraction(5), "six": Fraction(6),
+    "seven": Fraction(7), "eight": Fraction(8), "nine": Fraction(9), "ten": Fraction(10), "eleven": Fraction(11),
+    "twelve": Fraction(12), "zero": Fraction(0),
+}  # fmt: skip
 _WORD_NUMBER = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 # A value in plain signs: `((3)/(4))`, `3/4`, `0.5`, `12`, with what may be its sign before it.
 _VALUE = re.compile(
@@ -36,12 +42,17 @@ _VALUE = re.compile(
     r"(?: (?P<scale>thousand|million|billion)\b)?"
 )
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+# "1 divided by 29322216", "3 out of 4".
 _SPOKEN_FRACTION = re.compile(r"(?<=\d) (?:divided by|out of|over) (?=\d)")
 # What makes a number an operand of something still to be computed: `12 * 7`, `12 =`, `12x`, `12^2`.
 _GOES_ON = re.compile(r"[\s)]*(?:[*/^=]|[-+]\s*(?:[\d(\\]|[a-zA-Z]\b)|<|>|\\(?:le|ge)\b)|[a-zA-Z]\b")
+# The same from its left: `7 * 12`, `x - 12`, `x_{12}`, "step 12"; but `= 12` and "is 12" make it a result.
 _OPERAND = re.compile(r"[+*/^(<>][\s$(]*$|(?:\d|\)|\b[a-zA-Z])\s*-\s*$|_\{?$|\bstep\s$", re.IGNORECASE)
+# A minus behind a number, a bracket or a single letter subtracts: `2 - 6`, `x - 6`; in "is -6" and `= -6` it is a sign.
 _BINARY = re.compile(r"(?:\d|\)|\}|(?<![a-zA-Z])[a-zA-Z])\s*$")
+# "If he had 6", "So maybe 6", "Suppose it is 6": nothing is stated.
 _HYPOTHESIS = re.compile(r"^\W*(?:(?:so|but|and|or|wait|hmm|now|then)\b,?\s*)*(?:if|maybe|perhaps|suppose|what if|assume|let's say)\b", re.I)  # fmt: skip
+# "So he has 6", "a total of 6", "6 are left", "equals 6": the value is arrived at, not read off the question.
 _INFERENCE = re.compile(
     r"^\W*(?:and |then,? |okay,? |yes,? )*(?:so|therefore|thus|hence|finally|altogether|in total)\b|\btotal\b|\bleft\b|\b(?:results? in|equals|leaves|remain\w*)\b",
     re.I,
@@ -57,7 +68,9 @@ _ANNOUNCES = re.compile(
     r"substitute|combine|check|verify)\b|^\W*to (?:find|determine|calculate)\b|\bthis will (?:give|tell)\b",
     re.IGNORECASE,
 )
+# What a number counts: `shells` of "24 more shells" and of `24 \text{ shells}`, `%` of "24%".
 _NOUN = re.compile(r"[\s}$\\)*]*(?:(?:more|full|whole|total|different|extra|additional|\\text\{)\s*)*(?P<noun>[a-z]{3,}|%)", re.IGNORECASE)  # fmt: skip
+# Sentences of a question; the last one asks.
 _ASKED = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -127,7 +140,9 @@ _FLAT = {r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\infty": "inf", "∞": "inf
          r"\sqrt": "sqrt", "√": "sqrt", "square root of ": "sqrt", r"\cup": "u", "∪": "u", r"\leq": "<=", r"\le": "<=",
          "≤": "<=", r"\geq": ">=", r"\ge": ">=", "≥": ">=", r"\cdot": "", "·": "", "*": "", "−": "-", "²": "2", "³": "3",
          "degrees": "", "°": "", r"\circ": "", r"\left": "", r"\right": ""}  # fmt: skip
+# Longer signs first, so that `\leq` is not read as `\le` and "q".
 _FLATTEN = re.compile("|".join(re.escape(sign) for sign in sorted(_FLAT, key=len, reverse=True)))
+# Commands that only dress a formula, white space, braces and brackets.
 _MARKUP = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|boxed|[a-zA-Z]{0,12})|[\s{}()\[\]$^\\]")
 _FLAT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]{1,60})\}|(\w))\s*(?:\{([^{}]{1,60})\}|(\w))")
 
@@ -220,7 +235,9 @@ def _formulas(unit: str) -> list[str]:
     inline = [part for parts in _FORMULA.findall(unit) for part in parts if part.strip()]
     last = inline[-1] if inline else line
     found = (boxed(unit) or "", last.rpartition("=")[2], last, *([] if inline else [_IS.split(line)[-1]]))
-    return [formula for text in dict.fromkeys(found) if (formula := text.strip()) and len(formula) <= _LONGEST]
+    return [
+        formula for text in dict.fromkeys(found) if (formula := text.strip()) and len(formula) <= _LONGEST
+    ]
 
 
 def conclude(units: Sequence[str], goal: Goal) -> Verdict:

@@ -1,9 +1,10 @@
 """A pruned trace as text for people: what stands there, with the seams marked and what went summed up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from drp.pruning.apply import pieces
-from drp.records import EditScript
+from drp.records import EditScript, PrunedTrace
 
 
 def marked(units: Sequence[str], script: EditScript) -> str:
@@ -28,3 +29,23 @@ def marked(units: Sequence[str], script: EditScript) -> str:
         body = text.rstrip()
         parts += [f"⟦+{body}⟧" if edit.text is not None else body, text[len(body) :]]
     return "".join(parts).strip()
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What one check refused."""
+
+    check: str
+    count: int
+    """Traces that failed it before any other."""
+    examples: tuple[PrunedTrace, ...]
+
+
+def refusals(pruned: Iterable[PrunedTrace], most: int = 3) -> list[Refusals]:
+    """Return the refused traces by the check that each failed first, the commonest first, with so many examples each."""
+    found: dict[str, list[PrunedTrace]] = {}
+    for trace in pruned:
+        if trace.failed:
+            found.setdefault(trace.failed[0], []).append(trace)
+    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+    return [Refusals(check, len(traces), tuple(traces[:most])) for check, traces in ordered]

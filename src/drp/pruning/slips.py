@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from drp.pruning.conclusion import shown
-from drp.pruning.support import Sentence, sentences_of
+from drp.pruning.support import Sentence, sentences_of, written
 from drp.records import EditScript
 from drp.text.equations import find_equations
 from drp.text.numbers import numbers_in
@@ -26,7 +26,7 @@ CORRECTS = re.compile(
     re.IGNORECASE,
 )
 # "That's right" must not be read as a correction by the pattern above; it has to deny something.
-_DENIES = re.compile(r"\b(?:no|not|n't|wrong|incorrect|impossible|mistake|oops|scratch|correct(?:ion)?|fix|redo|re-?calculate|re-?do|misread|miscalculated|messed|forgot|cannot)\b|n't\b", re.I)  # fmt: skip
+_DENIES = re.compile(r"\b(?:no|not|wrong|incorrect|impossible|mistake|oops|scratch|correct(?:ion)?|fix|redo|re-?calculate|re-?do|misread|miscalculated|messed|forgot|cannot)\b|n't\b", re.I)  # fmt: skip
 
 
 def kept_slips(units: Sequence[str], script: EditScript) -> list[str]:
@@ -35,44 +35,42 @@ def kept_slips(units: Sequence[str], script: EditScript) -> list[str]:
     for edit in script.edits:
         if edit.action == "delete":
             gone[edit.first : edit.last + 1] = [True] * (edit.last + 1 - edit.first)
-    kept = [sentence for sentence in sentences_of(units, script) if not sentence.new]
-    found = [*_false_equations(units, kept, script), *_taken_back(units, kept, gone)]
+    standing = sentences_of(units, script)
+    found = [*_false_equations(units, standing), *_taken_back(units, standing, gone)]
     return list(dict.fromkeys(found))
 
 
-def _false_equations(units: Sequence[str], kept: Sequence[Sentence], script: EditScript) -> Iterator[str]:
-    """Find false equations whose left side later has another, true right side, or that are taken back; not so in the kept text."""
-    whole = sentences_of(units, script)
-    for sentence in kept:
-        for wrong in find_equations(sentence.text):
-            if wrong.holds:
-                continue
-            behind = [*units[sentence.last + 1 :], sentence.text[wrong.end :]]
-            mended = any(e.left == wrong.left and e.holds for u in behind for e in find_equations(u))
-            left = [s.text for s in whole if s.first > sentence.last] + [sentence.text[wrong.end :]]
-            stays = any(e.left == wrong.left and e.holds for u in left for e in find_equations(u))
-            if mended and not stays:
+def _false_equations(units: Sequence[str], standing: Sequence[Sentence]) -> Iterator[str]:
+    """Find kept false equations whose left side has another, true right side later in the original, and not in the pruned text."""
+    mended = {e.left: index for index, unit in enumerate(units) for e in find_equations(unit) if e.holds}
+    stays = {e.left: s.first for s in standing for e in find_equations(s.text) if e.holds}
+    for sentence in standing:
+        for wrong in () if sentence.new else find_equations(sentence.text):
+            at = sentence.first
+            if not wrong.holds and mended.get(wrong.left, -1) > at and stays.get(wrong.left, -1) < at:
                 yield f"{wrong.key} in {shown(sentence.text)}"
 
 
-def _taken_back(units: Sequence[str], kept: Sequence[Sentence], gone: Sequence[bool]) -> Iterator[str]:
+def _taken_back(units: Sequence[str], standing: Sequence[Sentence], gone: Sequence[bool]) -> Iterator[str]:
     """Find kept statements that a deleted unit close behind takes back, with another value in their place."""
-    for sentence in kept:
-        said = _result(sentence.text)
+    comes_again = {value: index for index, unit in enumerate(units) for value in numbers_in(unit)}
+    for sentence in standing:
+        said = None if sentence.new else _result(sentence.text)
         if said is None:
             continue
         for at in range(sentence.last + 1, min(sentence.last + 1 + NEAR, len(units))):
             if not gone[at]:
                 break  # what is kept may correct it
             if CORRECTS.search(units[at]) and _DENIES.search(units[at]):
-                if _replaced(said, units, at):
-                    yield f"{said} in {shown(sentence.text)}, which {shown(units[at])} takes back"
+                if comes_again.get(said, -1) <= at and _others(units[at : at + _REACH]) - {said}:
+                    yield f"{written(said)} in {shown(sentence.text)}, which {shown(units[at])} takes back"
                 break
             if _result(units[at]) not in (None, said):
                 break  # the correction is of that
 
 
-def _result(text: str):
+def _result(text: str) -> Fraction | None:
+    """Return the value that a sentence comes to, ``None`` where it states none or asks."""
     equations = find_equations(text)
     if equations:
         return equations[-1].value
@@ -80,11 +78,8 @@ def _result(text: str):
     return values[-1] if values and not text.rstrip().endswith("?") else None
 
 
-def _replaced(said: Fraction, units: Sequence[str], at: int) -> bool:
-    """Return whether the correction at ``at`` puts another value in the place of one, which does not come back."""
-    correction = units[at : at + _REACH]
-    others = {e.value for unit in correction for e in find_equations(unit) if e.holds} | set(
+def _others(correction: Sequence[str]) -> set[Fraction | None]:
+    """Return the values that a correction puts in the place of the one it takes back."""
+    return {e.value for unit in correction for e in find_equations(unit) if e.holds} | set(
         numbers_in(correction[0])
     )
-    again = any(said in numbers_in(unit) for unit in units[at + 1 :])
-    return bool(others - {said}) and not again

@@ -77,16 +77,16 @@ _SPELLED_WORD = re.compile(rf"\b({'|'.join(_SPELLED)})s?\b", re.IGNORECASE)
 _TRIVIAL = frozenset(map(Fraction, (0, 1, 2, 10, 100, 1000)))
 # "There are 12 inches in a foot", "7 days a week", "60 minutes": everybody's knowledge, not the trace's.
 _COMMON = re.compile(
-    r"\b(?:inch|foot|feet|yard|hour|minute|second|day|week|month|year|dozen|cent|percent|degree|sum of the angles|ounce|pound)",
+    r"\b(?:inch|foot|feet|yard|hour|minute|second|day|week|month|year|dozen|cent|percent|degree|°|sum of the angles|ounce|pound)",
     re.IGNORECASE,
 )
 _CONSTANTS = frozenset(map(Fraction, (3, 4, 7, 12, 16, 24, 25, 30, 31, 36, 52, 60, 90, 180, 360, 365, 3600)))
 # What brings a value in by itself: "Next, n = 11", "let me try 5", "Case 2", "if x is 3", "Step 3".
 _TRIES = re.compile(
-    r"\b(?:try|let|if|suppose|say|assume|consider|for example|e\.g|case|step|next|check|option|example|say|when|for|take|pick|choose|"
-    r"equation|method|approach|problem|part|first|second)\b",
+    r"\b(?:try|let|if|say|assume|consider|case|step|next|check|option|when|for|take|pick|choose)\b",
     re.IGNORECASE,
 )
+_EXAMPLE = re.compile(r"\b(?:for example|for instance|e\.g|as an example|suppose|imagine)\b", re.IGNORECASE)
 _LIST_MARK = re.compile(r"^\s*(?:[-*]\s*)?(?:\*\*)?(\d{1,2})[.)]\s")
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)\b")
 
@@ -124,11 +124,12 @@ def _numbers(
             )  # those it starts from
             lost = {v for v in lost if not _follows(v, here) and not _brought_in(v, sentence.text)}
         for value in sorted(lost):
-            yield Finding("number", _written(value), sentence.text)
+            yield Finding("number", written(value), sentence.text)
         known |= stated_values(sentence.text) | {abs(v) for v in results(sentence.text)}
 
 
-def _written(value: Fraction) -> str:
+def written(value: Fraction) -> str:
+    """Return a value as one writes it in a text."""
     return str(value) if value.denominator == 1 else f"{float(value):g}"
 
 
@@ -142,10 +143,14 @@ def _follows(value: Fraction, here: Sequence[Fraction]) -> bool:
 
 
 def _brought_in(value: Fraction, text: str) -> bool:
-    """Return whether a sentence brings a value in by itself, by trying it or as common knowledge."""
-    if value in _CONSTANTS and _COMMON.search(text):
+    """Return whether a sentence brings a value in by itself: as an example, by trying it, or as common knowledge."""
+    if _EXAMPLE.search(text) or (value in _CONSTANTS and _COMMON.search(text)):
         return True
-    return bool(_TRIES.search(text)) and re.search(rf"(?:\b[a-zA-Z]\s*=\s*|\btry(?:ing)? |\bstep |\bcase |\bif (?:we|i) (?:try|take|use|choose|pick) |\bif [a-z] (?:is|were|equals) ){_written(value)}\b", text, re.I) is not None  # fmt: skip
+    number = re.escape(written(value))
+    if re.match(rf"\W*[a-zA-Z]\s*=\s*{number}\s*[:,]", text):  # "n = 8: …", an item of a list of cases
+        return True
+    tried = rf"\b[a-zA-Z]\s*=\s*{number}\b|\b(?:try(?:ing)?|step|case|if (?:we|i) (?:try|take|use|choose|pick)|if [a-z] (?:is|were|equals)) {number}\b"
+    return bool(_TRIES.search(text)) and re.search(tried, text, re.IGNORECASE) is not None
 
 
 # --- names
@@ -193,7 +198,7 @@ def _letters(text: str) -> set[str]:
 # "This means she collects 2 times 25", "So that gives 12", "Similarly, …", "Same for the second".
 _POINTS_BACK = re.compile(
     r"^\W*(?:(?:so|and|but|okay|then|therefore|thus|hence|now|because|well|wait|hmm)\b,?\s*)*"
-    r"(?:(?:this|that|these|those|which|it)\s+(?:means?|gives?|equals?|leaves?|makes?|brings?|adds?|comes?|becomes?|works?|simplif\w+|"
+    r"(?:it\s+(?:means|gives|equals|simplifies|implies)\b|(?:this|that|these|those|which)\s+(?:means?|gives?|equals?|leaves?|makes?|brings?|adds?|comes?|becomes?|works?|simplif\w+|"
     r"implies|shows?|results?|doesn't|does not|can't|cannot|isn't|is not|would|must|factors?|totals?|reduces?|accounts?)\b"
     r"|similarly\b|likewise\b|same (?:thing|for|here|way|logic|with)\b|by the same\b|neither\b|none of (?:these|them)\b"
     r"|both of (?:these|them)\b|the (?:former|latter)\b|multiplying (?:these|those|that|them)\b|adding (?:these|those|that|them)\b)",
