@@ -127,6 +127,8 @@ def second_pass_deleted(s: Source, _: random.Random) -> Pruning | None:
     if at is None or not says_gold(s, s.units[-1]):
         return None
     end = paragraph_end(s.units, at)
+    if s.units[end].rstrip().endswith((":", "?")):
+        return None
     last = max((i + 1 for i in range(len(s.units) - 1) if PARAGRAPH.search(s.units[i])), default=0)
     gone = set(range(end + 1, last))
     return Pruning("second pass deleted", True, edited(s.units, gone)) if len(gone) > 3 else None

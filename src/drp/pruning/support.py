@@ -286,7 +286,7 @@ def _left_open(units: Sequence[str], gone: Sequence[bool], kept: Sequence[Senten
             yield Finding("question", "without its answer", sentence.text)
         elif text.count('"') % 2 and next((unit.count('"') % 2 for unit in run if '"' in unit), 0):
             yield Finding("quotation", "without its end", sentence.text)
-        elif _WONDERS.search(text) and not settled:
+        elif _WONDERS.search(text) and not settled and not all(map(is_filler, run)):
             yield Finding("doubt", "that is not settled", sentence.text)
         elif text.endswith(":") and (
             not has_substance(after)
