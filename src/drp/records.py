@@ -248,6 +248,11 @@ class PrunedTrace(Keyed):
     """Tokens the teacher's calls for this trace took, all candidates together; ``None``: no model."""
     source_id: str | None = None
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the checks that refused it, in the order they were run; empty where it was accepted."""
+        return tuple(check.name for check in self.checks if check.required and not check.passed)
+
 
 class Target(Keyed):
     """One text to train on; its ``id`` is that of the trace it came from."""

@@ -1,10 +1,12 @@
 import pytest
 
-from drp.pruning.checks import Candidate, CheckLimits, run_checks, states
+from drp.pruning.apply import apply_script
+from drp.pruning.checks import CHECK_MEANING, Candidate, CheckLimits, run_checks, states
 from drp.pruning.skills import SKILLS, classify, is_filler
 from drp.records import Check, Edit, EditScript
 from drp.text.thinking import Tags
 from drp.text.units import split_units
+from tests.pruning.scripts import pruned
 
 ORIGINAL = (
     "Okay, so Tom has 3 times as many. Wait, 3 * 24 = 72. Hmm, let me check. 24 + 24 + 24 = 72. "
@@ -55,7 +57,7 @@ def test_each_check_can_fail() -> None:
     assert not checks_of(rewrite("57"), "So 57.", min_length_ratio=0.5)["shorter"].passed
     foreign = "Hence, by direct computation, the remaining count equals 57."
     assert not checks_of(rewrite(foreign), foreign)["own_share"].passed
-    assert not checks_of(rewrite("So 57."), "So 57.")["reflection"].passed
+    assert not checks_of(rewrite("So 58."), "So 58.")["concluded"].passed
 
 
 @pytest.mark.parametrize("tags", [Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]")])
@@ -135,3 +137,45 @@ def test_a_defect_of_the_original_is_tolerated_once_not_again() -> None:
         return {c.name: c.passed for c in run_checks(candidate, grade, CheckLimits())}["well_formed"]
 
     assert passed("So 200}, 57.") and not passed("So 200}, 57}.")
+
+
+def checks_on(text: str, *gone: int, gold: str = "57") -> dict[str, Check]:
+    units = split_units(text)
+    script = pruned(units, *gone)
+    candidate = Candidate("Mia has 24. Tom has 3 times as many, less 15.", gold, units, f"It is {gold}.", script,
+                          apply_script(units, script), f"It is {gold}.")  # fmt: skip
+    return {c.name: c for c in run_checks(candidate, grade, CheckLimits())}
+
+
+def test_every_check_says_what_it_asks_for() -> None:
+    assert set(checks_on("So 57.")) | {"learnable"} == set(CHECK_MEANING)
+
+
+def test_a_trace_that_never_concludes_says_so() -> None:
+    """Where the original's own thinking lacks the answer, every pruning of it passed."""
+    found = checks_on("Tom has 3 * 24 = 72. Okay. Finally, I'll subtract 15.", 1)["concluded"]
+    assert not found.passed and "the original thinking never concludes" in found.detail
+    other = checks_on("Tom has 3 * 24 = 72. Okay. So the answer is 58.", 1)["concluded"]
+    assert not other.passed and "concludes otherwise than the answer part" in other.detail
+    cut = checks_on("Tom has 3 * 24 = 72. So 72 - 15 = 57.", 1)["concluded"]
+    assert not cut.passed and "original" not in cut.detail and cut.figures["original_concludes"]
+
+
+def test_reflection_wants_a_step_that_checks_not_a_word() -> None:
+    """An idle doubt counted as much as a whole verification, which without a word of the list counted nothing."""
+    check = "Let me check: 57 + 15 = 72, and 72 is right. "
+    text = (
+        "Tom has 3 * 24 = 72. So 72 - 15 = 57. "
+        + 3 * check
+        + "Maybe I misinterpreted it. So the answer is 57."
+    )
+    assert not checks_on(text, 2, 3, 4)["reflection"].passed
+    assert checks_on(text, 2, 3)["reflection"].passed
+
+
+def test_names_and_figures_of_what_went_are_told() -> None:
+    """A teacher that tries again needs the missing words, not a count of them."""
+    found = checks_on("Tom has 3 * 24 = 72. So 72 - 15 = 57.", 0)["supported"]
+    assert not found.passed and found.figures["number"] == 1 and "number 72" in found.detail
+    slip = checks_on("So 24 * 3 = 62. Wait, no, 24 * 3 = 72. So 72 - 15 = 57.", 1)["no_slip_kept"]
+    assert not slip.passed and "24*3=62" in slip.detail

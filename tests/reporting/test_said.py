@@ -94,7 +94,7 @@ def test_what_is_not_asked_of_a_teacher_is_not_shown_as_passed(tmp_path: Path) -
         summary = summarise_prune(run.stage("prune"))
     assert summary and summary.accepted == 6
     required = {check.name for check in pruned[0].checks if check.required}
-    assert required == {"answer_kept", "well_formed", "equations"}
+    assert required == {"answer_kept", "concluded", "supported", "no_slip_kept", "well_formed", "equations"}
     assert set(summary.waived) == {"shorter", "own_share", "reflection", "numbers_grounded"}
     assert summary.waived["own_share"] == 6 and summary.own_share is None
     printed = dict(pruning(summary).rows)

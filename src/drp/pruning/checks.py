@@ -1,22 +1,25 @@
 """Checks: the properties a pruned trace must have, each named, each with the figures behind it."""
 
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from pydantic import Field
 
-from drp.pruning.skills import reflection_count
-from drp.pruning.statistics import kept_bytes, own_bytes
+from drp.pruning.arithmetic import results
+from drp.pruning.conclusion import Goal, Grade, conclude, otherwise
+from drp.pruning.form import defects
+from drp.pruning.reflection import reflective_steps
+from drp.pruning.slips import kept_slips
+from drp.pruning.statistics import kept_bytes, own_words
+from drp.pruning.support import stated_values, unsupported
 from drp.records import Check, EditScript, Record
 from drp.text.answers import normalise
 from drp.text.equations import find_equations
 from drp.text.numbers import numbers_in, parse_number
 from drp.text.thinking import THINK, Tags
-
-Grader = Callable[[str, str], bool]
-"""Whether an answer text states the gold answer: ``grader(answer, gold)``."""
+from drp.text.units import split_units
 
 
 class CheckLimits(Record):
@@ -27,19 +30,23 @@ class CheckLimits(Record):
     min_length_ratio: float = Field(default=0.0, ge=0, lt=1)
     """… and at least this, so that the student's voice is not cut away."""
     min_own_share: float = Field(default=0.5, ge=0, le=1)
-    """Least share of the pruned thinking that is the student's own: kept units, and its words in new text."""
+    """Least share of words of the pruned thinking that are the student's own: in kept units, or in runs it has too."""
     min_reflection_ratio: float = Field(default=0.1, ge=0, le=1)
-    """Least reflection words per word of the pruned thinking over that of the original."""
+    """Least steps of checking per word of the pruned thinking over that of the original."""
 
 
 CHECK_MEANING = {
     "answer_kept": "the final answer must still be stated",
-    "well_formed": "the text must be non-empty, with balanced formulas and no special tags",
+    "concluded": "the thinking must end on a sentence that computes or states the final answer, with nothing left open behind it",
+    "supported": "what stays must not use a number, a name or a line that only deleted text introduced, and every question, "
+    "doubt or list that stays needs what follows it: keep the line it rests on, rewrite it, or delete it too",
+    "no_slip_kept": "a slip must not stay without its correction: put the right value in its place, or delete both",
+    "well_formed": "the text must be non-empty, with balanced formulas and quotation marks and no special tags",
     "numbers_grounded": "new text must not introduce numbers",
     "equations": "no false equation may be added",
     "shorter": "the result must be shorter than the original, but not too short",
-    "own_share": "more of the result must be the student's own words, in their order",
-    "reflection": "some of the student's moments of doubt or checking must stay",
+    "own_share": "more of the result must be the student's own words, several in a row as it wrote them",
+    "reflection": "some of the student's steps of checking or of trying another way must stay, whole",
     "learnable": "the text must sound like the student's own, which is measured by its likelihood under it",
 }
 """What each check asks for, in words a teacher understands."""
@@ -76,7 +83,7 @@ def states(text: str, gold: str) -> bool:
     return bool(spelled) and spelled in normalise(text)
 
 
-def _answer_kept(c: Candidate, grade: Grader) -> Check:
+def _answer_kept(c: Candidate, grade: Grade) -> Check:
     in_answer = grade(c.answer, c.gold)
     before, after = states(c.original, c.gold), states(c.thinking, c.gold)
     passed = in_answer and (after or not before)
@@ -92,55 +99,53 @@ def _answer_kept(c: Candidate, grade: Grader) -> Check:
     )
 
 
-_PAIRS = ((r"\[", r"\]"), (r"\(", r"\)"))
-_ENVIRONMENT = re.compile(r"\\(begin|end)\{")
-_TAG = re.compile(
-    r"</?think>|<[|｜][^|｜<>\n]{1,40}[|｜]>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|</?tool_(?:call|response)>"
-)
-_ESCAPED = re.compile(r"\\.", re.DOTALL)
-_DISPLAY = re.compile(r"\$\$")
-_INLINE = re.compile(r"\$(?=[^\s$])[^$\n]{0,300}?(?<=\S)\$(?!\d)|\$ ?\d|\d\$(?![\w\\({])")
-r"""A formula between single dollars (``$x = 5$``), or money (``$15``, ``200$``), which stands alone by right."""
+def _concluded(c: Candidate, grade: Grade) -> Check:
+    goal = Goal(c.question, c.gold, c.original_answer, grade)
+    verdict = conclude(split_units(c.thinking), goal)
+    before = conclude(c.units, goal) if verdict.fault else verdict
+    reason = verdict.fault
+    if verdict.fault and before.fault:
+        other = otherwise(c.units, goal)
+        said = "concludes otherwise than the answer part" if other else "never concludes"
+        reason = f"the original thinking {said}: {verdict.fault}"
+    return Check(
+        name="concluded",
+        passed=not verdict.fault,
+        figures={
+            "arrives": verdict.at is not None,
+            "original_concludes": not before.fault,
+        },
+        detail=reason,
+    )
 
 
-def _unmatched(text: str, opening: str, closing: str) -> int:
-    """Return how many of the brackets in ``text`` have no partner; one scan."""
-    open_, lone = 0, 0
-    for match in re.finditer(f"({re.escape(opening)})|{re.escape(closing)}", text):
-        if match[1]:
-            open_ += 1
-        elif open_:
-            open_ -= 1
-        else:
-            lone += 1
-    return open_ + lone
+def _supported(c: Candidate) -> Check:
+    """Measure by the text; what a student's likelihood says of the same units belongs beside these figures."""
+    found = unsupported(c.question, c.units, c.script)
+    kinds = Counter(finding.kind for finding in found)
+    return Check(
+        name="supported",
+        passed=not found,
+        figures={"findings": len(found), **kinds},
+        detail="; ".join(map(str, found[:5])),
+    )
 
 
-def _defects(text: str, tags: Tags) -> Counter[str]:
-    """Count what is wrong with the form of a text, by what it is."""
-    found = Counter(f"tag {match.group()}" for match in _TAG.finditer(text))
-    found.update({f"tag {tag}": text.count(tag) for tag in tags if not _TAG.fullmatch(tag)})
-    lines = text.replace("\\\\", "")  # a line break in LaTeX may stand before a bracket: \\[2pt]
-    for opening, closing in _PAIRS:
-        found[f"unbalanced {opening}"] = _unmatched(lines, opening, closing)
-    sides = Counter(match[1] for match in _ENVIRONMENT.finditer(lines))
-    found[r"unbalanced \begin{"] = abs(sides["begin"] - sides["end"])
-    found["unclosed code block"] = text.count("```") % 2
-    plain = _ESCAPED.sub("", text)
-    found["unbalanced {"] = _unmatched(plain, "{", "}")
-    found["unbalanced $$"] = len(_DISPLAY.findall(plain)) % 2
-    found["unbalanced $"] = _INLINE.sub("", _DISPLAY.sub("", plain)).count("$")
-    return +found
+def _no_slip_kept(c: Candidate) -> Check:
+    found = kept_slips(c.units, c.script)
+    return Check(
+        name="no_slip_kept", passed=not found, figures={"slips": len(found)}, detail="; ".join(found[:5])
+    )
 
 
 def _well_formed(c: Candidate) -> Check:
     """Refuse tags, empty texts, and defects of form that the original does not have as often."""
-    added = _defects(c.thinking, c.tags) - Counter(
-        {name: n for name, n in _defects(c.original, c.tags).items() if not name.startswith("tag ")}
+    added = defects(c.thinking, c.tags) - Counter(
+        {name: n for name, n in defects(c.original, c.tags).items() if not name.startswith("tag ")}
     )
     found = [f"{name} ({n} times)" if n > 1 else name for name, n in added.items()]
     found += [f"{name} is empty" for name in ("thinking", "answer") if not getattr(c, name).strip()]
-    found += [f"{name} in the answer" for name in _defects(c.answer, c.tags) if name.startswith("tag ")]
+    found += [f"{name} in the answer" for name in defects(c.answer, c.tags) if name.startswith("tag ")]
     return Check(
         name="well_formed", passed=not found, figures={"defects": len(found)}, detail="; ".join(found)
     )
@@ -151,11 +156,11 @@ def _new_texts(c: Candidate) -> list[str]:
 
 
 def _numbers_grounded(c: Candidate) -> Check:
-    known = set(numbers_in(c.question)) | set(numbers_in(c.original))
+    known = stated_values(c.question) | stated_values(c.original) | {Fraction(1)}
     strange: list[str] = []
     total = 0
     for text in _new_texts(c):
-        computed = {equation.value for equation in find_equations(text) if equation.holds}
+        computed = results(text)
         for number in numbers_in(text):
             total += 1
             if number not in known and number not in computed:
@@ -200,7 +205,8 @@ def _length(c: Candidate, limits: CheckLimits) -> Check:
 
 
 def _own_share(c: Candidate, limits: CheckLimits) -> Check:
-    share = min(1.0, own_bytes(c.units, c.script) / max(1, len(c.thinking.encode())))
+    own, total = own_words(c.question, c.units, c.script)
+    share = own / total if total else 1.0  # formulas alone are in nobody's words
     kept = kept_bytes(c.units, c.script)
     return Check(
         name="own_share",
@@ -213,10 +219,11 @@ def _own_share(c: Candidate, limits: CheckLimits) -> Check:
 
 
 def _reflection(c: Candidate, limits: CheckLimits) -> Check:
-    before, after = reflection_count(c.original), reflection_count(c.thinking)
+    before = len(reflective_steps(c.question, c.units))
+    after = len(reflective_steps(c.question, split_units(c.thinking)))
     density_before = before / max(1, len(c.original.split()))
     density_after = after / max(1, len(c.thinking.split()))
-    few = before < 3  # a trace that hardly reflects has no habit to keep
+    few = before < 3  # a trace that hardly checks has no habit to keep
     ratio = density_after / density_before if density_before else 1.0
     return Check(
         name="reflection",
@@ -225,10 +232,13 @@ def _reflection(c: Candidate, limits: CheckLimits) -> Check:
     )
 
 
-def run_checks(candidate: Candidate, grade: Grader, limits: CheckLimits) -> tuple[Check, ...]:
+def run_checks(candidate: Candidate, grade: Grade, limits: CheckLimits) -> tuple[Check, ...]:
     """Run every check; none stops the others."""
     return (
         _answer_kept(candidate, grade),
+        _concluded(candidate, grade),
+        _supported(candidate),
+        _no_slip_kept(candidate),
         _well_formed(candidate),
         _numbers_grounded(candidate),
         _equations(candidate),

@@ -1,10 +1,18 @@
 """Figures of edit scripts: what was done to how much of a trace."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from drp.pruning.alignment import matched, words
 from drp.records import EditScript
+
+RUN = 5
+"""Words in a row that a text shares with another only by being copied, or by the same habit."""
+_TOKEN = re.compile(r"[^\W\d_]+|\d+")
+# How a formula is written in LaTeX is no habit of speech.
+_SIGNS = frozenset(
+    {"frac", "dfrac", "times", "cdot", "div", "left", "right", "text", "boxed", "sqrt", "quad"}
+)
 
 
 def action_counts(scripts: Iterable[EditScript]) -> Counter[str]:
@@ -26,19 +34,46 @@ def kept_bytes(units: Sequence[str], script: EditScript) -> int:
     )
 
 
-def own_bytes(units: Sequence[str], script: EditScript) -> int:
-    """Return how many bytes of the pruned thinking are the student's own.
+def own_words(question: str, units: Sequence[str], script: EditScript) -> tuple[int, int]:
+    """Return how many words of the pruned thinking are the student's own, and how many there are.
 
-    Those are bytes copied unchanged, and in new text the words that stand, in the same order, in what it
-    replaces; white space counts in proportion.
+    Own are the words of kept units, and those of new text that stand in a run of ``RUN`` words which the original
+    has too. Single words prove nothing: a solution in another's style shares most of them by chance. Numbers
+    stand in a run but make none, since any solution has them; and runs of the question, which anybody may quote,
+    count neither as own nor as another's.
     """
-    own = 0.0
+    written = any(edit.text is not None for edit in script.edits)
+    asked = set(_runs(_tokens(question))) - {()} if written else set[tuple[str, ...]]()
+    runs = set(_runs(_tokens("".join(units)))) - asked - {()} if written else asked
+    own = total = 0
     for edit in script.edits:
-        if edit.text is None:
-            continue
-        new = words(edit.text)
-        found = matched(words("".join(units[edit.first : edit.last + 1])), new)
-        total = sum(len(word.encode()) for word in new)
-        share = sum(len(new[b].encode()) for _, b in found) / max(1, total)
-        own += share * len(edit.text.encode())
-    return kept_bytes(units, script) + round(own)
+        if edit.action == "keep":
+            kept = len(_words("".join(units[edit.first : edit.last + 1])))
+            own, total = own + kept, total + kept
+        elif edit.text is not None:
+            tokens = _tokens(edit.text)
+            students, anybodys = _covered(tokens, runs), _covered(tokens, asked)
+            words = {i for i, token in enumerate(tokens) if token.isalpha()}
+            own, total = own + len(words & students), total + len(words - (anybodys - students))
+    return own, total
+
+
+def _covered(tokens: Sequence[str], runs: set[tuple[str, ...]]) -> set[int]:
+    return {i + k for i, run in enumerate(_runs(tokens)) if run in runs for k in range(RUN)}
+
+
+def _tokens(text: str) -> list[str]:
+    return [token for token in _TOKEN.findall(text.lower()) if token not in _SIGNS]
+
+
+def _words(text: str) -> list[str]:
+    return [token for token in _tokens(text) if token.isalpha()]
+
+
+def _runs(tokens: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return all runs of ``RUN`` tokens by their place; those of few words, as formulas are, stand as empty."""
+    places = range(len(tokens) - RUN + 1)
+    runs = [tuple(tokens[i : i + RUN]) for i in places]
+    return [
+        run if sum(token.isalpha() and len(token) > 1 for token in run) >= RUN - 2 else () for run in runs
+    ]

@@ -104,11 +104,7 @@ async def _candidate(
         proposal = await teacher.prune(trace, units, number)
         attempt = await _attempt(trace, teacher, units, proposal, checker)
         if not attempt.accepted:
-            complaints = [
-                _complaint(check)
-                for check in attempt.checks
-                if check.name in (attempt.reason or "").split(", ")
-            ]
+            complaints = [_complaint(check) for check in attempt.checks if check.name in attempt.failed]
             repaired = await _or_none(teacher.repair(trace, units, proposal, complaints))
             if repaired is not None:
                 again = await _attempt(trace, teacher, units, repaired, checker)
@@ -169,8 +165,7 @@ async def _attempt(
     if settings.include_wrong and trace.correct is False:
         waived |= {"answer_kept"}
     checks = tuple(c.model_copy(update={"required": False}) if c.name in waived else c for c in checks)
-    failed = [check.name for check in checks if check.required and not check.passed]
-    return PrunedTrace(
+    pruned = PrunedTrace(
         id=trace.id,
         problem_id=trace.problem_id,
         question=trace.question,
@@ -184,14 +179,15 @@ async def _attempt(
         answer=answer,
         script=script,
         checks=checks,
-        accepted=not failed,
-        reason=", ".join(failed) or None,
+        accepted=True,
         tokens_before=checked.tokens_before,
         tokens_after=checked.tokens_after,
         protocol=proposal.figures,
         usage=sum(proposal.usage.values(), Usage()) if proposal.usage else None,
         source_id=trace.source_id,
     )
+    reason = ", ".join(pruned.failed) or None
+    return pruned.model_copy(update={"accepted": reason is None, "reason": reason})
 
 
 async def _learnable(
