@@ -33,7 +33,9 @@ def pruning_settings(recipe: Recipe) -> Settings:
         "teachers": TEACHERS_VERSION,
         "grader": GRADER_VERSION,
     }
-    return {"prune": defining_pruning(recipe.prune), "versions": versions, **_tags(recipe)}
+    loads = recipe.prune.teacher.loads_student or recipe.prune.learnability
+    student = {"scored_by": model_identity(recipe.student.source)} if loads else {}
+    return {"prune": defining_pruning(recipe.prune), "versions": versions, **student, **_tags(recipe)}
 
 
 def _tags(recipe: Recipe) -> Settings:

@@ -103,7 +103,7 @@ class Core(Protocol):
 class Spelling(Protocol):
     """How a student's prompts and responses are spelled in tokens; see :class:`drp.engines.spelling.Speller`."""
 
-    def prompt(self, question: str) -> list[int]:
+    def prompt(self, question: str, task: str = "maths") -> list[int]:
         """Return the ids up to where the thinking begins, opening tag included."""
         ...
 
@@ -120,7 +120,7 @@ class Spelling(Protocol):
         """The ids of the closing tag alone."""
         ...
 
-    def whole(self, question: str, thinking: str, answer: str) -> list[int]:
+    def whole(self, question: str, thinking: str, answer: str, task: str = "maths") -> list[int]:
         """Return the ids of prompt and response, the response tokenised as one text, as in training."""
         ...
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from drp.engines.encoding import encode, render_prompt, shield
 from drp.errors import EngineError
-from drp.text.thinking import CLOSE, OPEN, join_thinking
+from drp.text.thinking import THINK, Tags, join_thinking
 
-Asks = Callable[[str], Sequence[dict[str, str]]]
-"""Returns the chat messages that ask a question."""
+Asks = Callable[[str, str], Sequence[dict[str, str]]]
+"""Returns the chat messages that ask a question of a task: ``asks(question, task)``."""
 
 
 class Speller:
@@ -27,17 +27,20 @@ class Speller:
         tokenizer: The student's, with a chat template.
         asks: How a question is asked.
         arguments: What the chat template is given besides.
+        tags: What the student writes around its thinking.
 
     Raises:
         EngineError: The tokenizer has no end token.
     """
 
-    def __init__(self, tokenizer: Any, asks: Asks, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, asks: Asks, arguments: Mapping[str, Any] | None = None, tags: Tags = THINK
+    ) -> None:
         if tokenizer.eos_token_id is None:
             raise EngineError(
                 "the student's tokenizer has no eos_token; set one in its tokenizer_config.json"
             )
-        self.tokenizer, self._asks, self._arguments = tokenizer, asks, arguments
+        self.tokenizer, self._asks, self._arguments, self._tags = tokenizer, asks, arguments, tags
         self._stop = int(tokenizer.eos_token_id)
         self._spelled = lru_cache(maxsize=1 << 16)(
             self._spell
@@ -54,27 +57,31 @@ class Speller:
         """Return the text of one token."""
         return str(self.tokenizer.decode([token]))
 
-    def prompt(self, question: str) -> list[int]:
+    def prompt(self, question: str, task: str = "maths") -> list[int]:
         """Return the ids up to where the thinking begins, opening tag included."""
-        text = render_prompt(self.tokenizer, self._asks(question), self._arguments)
+        text = render_prompt(self.tokenizer, self._asks(question, task), self._arguments)
         ids = encode(self.tokenizer, text)
-        return ids if text.rstrip().endswith(OPEN) else [*ids, *encode(self.tokenizer, f"{OPEN}\n")]
+        return (
+            ids
+            if text.rstrip().endswith(self._tags.open)
+            else [*ids, *encode(self.tokenizer, f"{self._tags.open}\n")]
+        )
 
     def closing(self, answer: str) -> list[int]:
         """Return the ids of the closing tag, which a line break precedes, the answer part and the stop token."""
-        text = f"{CLOSE}\n\n{shield(self.tokenizer, answer.strip())}"
+        text = f"{self._tags.close}\n\n{shield(self.tokenizer, answer.strip())}"
         return [*encode(self.tokenizer, text), self._stop]
 
     @property
     def close(self) -> list[int]:
         """The ids of the closing tag alone."""
-        return encode(self.tokenizer, CLOSE)
+        return encode(self.tokenizer, self._tags.close)
 
-    def whole(self, question: str, thinking: str, answer: str) -> list[int]:
+    def whole(self, question: str, thinking: str, answer: str, task: str = "maths") -> list[int]:
         """Return the ids of prompt and response, the response tokenised as one text, as in training."""
-        text = render_prompt(self.tokenizer, self._asks(question), self._arguments)
-        body = join_thinking(shield(self.tokenizer, thinking), shield(self.tokenizer, answer))
-        response = body if text.rstrip().endswith(OPEN) else f"{OPEN}\n{body}"
+        text = render_prompt(self.tokenizer, self._asks(question, task), self._arguments)
+        body = join_thinking(shield(self.tokenizer, thinking), shield(self.tokenizer, answer), self._tags)
+        response = body if text.rstrip().endswith(self._tags.open) else f"{self._tags.open}\n{body}"
         return [*encode(self.tokenizer, text), *encode(self.tokenizer, response), self._stop]
 
     def text(self, ids: Sequence[int]) -> str:

@@ -47,6 +47,7 @@ CHECK_MEANING = {
     "shorter": "the result must be shorter than the original, but not too short",
     "own_share": "more of the result must be the student's own words, several in a row as it wrote them",
     "reflection": "some of the student's steps of checking or of trying another way must stay, whole",
+    "student_answers": "the student itself, going on after the thinking, must still give the answer",
     "learnable": "the text must sound like the student's own, which is measured by its likelihood under it",
 }
 """What each check asks for, in words a teacher understands."""

@@ -106,7 +106,7 @@ async def probe(traces: Sequence[Trace], checker: Checker, context: TeacherConte
     drawn = random.Random(0).sample(list(traces), min(count, len(traces)))
     quick = settings.model_copy(update={"teacher": settings.teacher.without_batches()})
     checker = replace(checker, settings=quick)
-    async with quick.teacher.open(context) as opened:
+    async with quick.teacher.open(replace(context, solves=checker.grader.solves)) as opened:
         if opened.store is None:
             raise DrpError(f"the {settings.teacher.kind} teacher costs nothing: there is nothing to probe")
         starters = [partial(prune_trace, trace, opened.teacher, checker) for trace in drawn]

@@ -158,7 +158,7 @@ async def _attempt(
     settings, script = checker.settings, proposal.script
     answer = new_answer(trace, settings.answer, proposal)
     checked = await checker.check(trace, units, script, answer)
-    checks, thinking = checked.checks, checked.thinking
+    checks, thinking = (*checked.checks, *proposal.checks), checked.thinking
     if checker.scorer:
         checks += (await _learnable(trace, thinking, answer, checker.scorer, settings.max_nll_rise),)
     waived = teacher.exempt | task_of(trace.task).unchecked
@@ -232,7 +232,7 @@ async def prune_traces(
             return None
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
-        async with checker.settings.teacher.open(context) as opened:
+        async with checker.settings.teacher.open(replace(context, solves=checker.grader.solves)) as opened:
             alone, told = opened.store is None, 0.0
             if opened.store:
                 progress.remark("waiting for replies")

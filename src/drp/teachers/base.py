@@ -5,7 +5,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from drp.records import EditScript, Record, Trace, Usage
+from drp.records import Check, EditScript, Record, Trace, Usage
 
 
 class Proposal(Record):
@@ -16,6 +16,8 @@ class Proposal(Record):
     """The answer part the teacher wrote, where it was asked for one."""
     figures: dict[str, float] = Field(default_factory=dict)
     """What the protocol measured about itself."""
+    checks: tuple[Check, ...] = ()
+    """What the teacher itself found out about the result; it must pass as the checks of every pruned trace must."""
     usage: dict[str, Usage] = Field(default_factory=dict)
     """Tokens of each call behind it, by the identity of its request; empty where no model was asked."""
 

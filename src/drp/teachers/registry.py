@@ -1,7 +1,7 @@
 """The teachers that a recipe may name, what each says of itself, and what it is opened with."""
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from drp.engines.pricing import Price
 from drp.engines.settings import EndpointSettings, PromptSettings, StudentSettings
 from drp.kinds import Kind, Registry
+from drp.records import Trace
 from drp.runs.stage import Say, silent
 from drp.teachers.base import Teacher
 
@@ -34,6 +35,8 @@ class TeacherContext:
     """Most dollars it may spend."""
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: PromptSettings = field(default_factory=PromptSettings)
+    solves: Callable[[str, Trace], bool] | None = None
+    """Whether an answer part is right, for teachers that ask the student for one."""
     say: Say = silent
 
 
@@ -110,6 +113,7 @@ TEACHERS: Registry[TeacherSettings] = Registry(
     TeacherSettings,
     {
         "rules": "drp.teachers.rules:RulesSettings",
+        "student": "drp.teachers.student:StudentTeacherSettings",
         "edit_script": "drp.teachers.edit_script:EditScriptSettings",
         "two_stage": "drp.teachers.two_stage:TwoStageSettings",
         "direct": "drp.teachers.direct:DirectSettings",

@@ -4,35 +4,42 @@ No language model, no key, no rules about what is needed: :mod:`drp.teachers.wal
 skills and say which units may go together.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import groupby
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from pydantic import Field
 
+from drp.engines.identity import resolve_model
+from drp.engines.local import in_process
+from drp.engines.prompting import prompt_messages
 from drp.engines.scoring import Passage, Scorer, Spelling
+from drp.engines.spelling import Speller
 from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify, reflection_count
-from drp.records import Action, Check, Edit, EditScript, Record, Trace
+from drp.records import Action, Check, Edit, EditScript, Trace
+from drp.runs.fingerprints import EXECUTION
 from drp.teachers.base import Proposal
 from drp.teachers.counting import Counting, counting
 from drp.teachers.late_corrections import Mended, mend
+from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings
 from drp.teachers.spans import read_spans
 from drp.teachers.walk import Fall, Limits, Outcome, Text, Walk
 from drp.text.answers import final_answer, normalise
 from drp.text.equations import find_equations
 
 ANSWERS = "student_answers"
-"""The figure, and the check, that says whether the student still gives the answer."""
-Grade = Callable[[str, str], bool]
-"""Whether an answer text states the gold answer."""
+"""The figure, and the check, that says whether the student, going on after its pruned thinking, still gives the answer."""
+Solves = Callable[[str, Trace], bool]
+"""Whether an answer part states the gold answer of a trace's problem."""
 
 
-class StudentTeacherSettings(Record):
-    """Settings of the teacher that asks the student itself."""
+class StudentTeacherSettings(TeacherSettings):
+    """The student itself, by its own likelihood: no key, no other model."""
 
     kind: Literal["student"] = "student"
     coherence: float = Field(default=8.0, ge=0)
@@ -49,6 +56,27 @@ class StudentTeacherSettings(Record):
     """Whether a slip that the trace corrects further on gets the right result in its place, and the correction goes."""
     answer_tokens: int = Field(default=512, ge=0)
     """Most tokens the student may write to show that it still gives the answer; 0: it is not asked."""
+    at_once: int = Field(default=64, ge=1, json_schema_extra=EXECUTION)
+    """Traces under way together, whose stretches are scored in one batch."""
+
+    loads_student: ClassVar[bool] = True
+
+    @asynccontextmanager
+    async def open(self, context: TeacherContext) -> AsyncGenerator[OpenTeacher]:
+        """Provide the teacher, with the student's weights."""
+        engine, student, prompt = in_process(), context.student, context.prompt
+        from drp.engines.prefix_scoring import core_for
+
+        path = resolve_model(student.source)
+        tokenizer = engine.load_tokenizer(path)
+        model = engine.load_model(path, student.device, student.dtype)
+
+        def asks(question: str, task: str) -> list[dict[str, str]]:
+            return [message.model_dump() for message in prompt_messages(prompt, question, task)]
+
+        speller = Speller(tokenizer, asks, prompt.template_arguments, student.thinking_tags)
+        scorer = Scorer(core_for(model, engine.stop_ids(model, tokenizer)))
+        yield OpenTeacher(StudentTeacher(self, scorer, speller, context.solves), self.at_once)
 
 
 class StudentTeacher:
@@ -58,7 +86,7 @@ class StudentTeacher:
         settings: The limits.
         scorer: Scores with the student's weights.
         spelling: Spells as the student is trained.
-        grade: Whether an answer states the gold answer; by default, whether both are spelled alike.
+        solves: Whether an answer is right; left out, whether it is spelled as the gold answer.
     """
 
     name = "student"
@@ -68,10 +96,10 @@ class StudentTeacher:
         settings: StudentTeacherSettings,
         scorer: Scorer,
         spelling: Spelling,
-        grade: Grade | None = None,
+        solves: Solves | None = None,
     ) -> None:
         self.settings, self.scorer, self.spelling = settings, scorer, spelling
-        self._grade = grade or _spelled_alike
+        self._solves = solves or _spelled_alike
         self._counts = counting(settings.tokens, spelling)
 
     @property
@@ -95,7 +123,7 @@ class StudentTeacher:
             return None if gentler.script == proposal.script else gentler
         figures = dict(proposal.figures)
         if ANSWERS in figures:
-            prompt = self.spelling.prompt(trace.question)
+            prompt = self.spelling.prompt(trace.question, trace.task)
             figures[ANSWERS] = float(await self._answers(trace, apply_script(units, script), prompt))
         return Proposal(script=script, figures=figures)
 
@@ -107,7 +135,7 @@ class StudentTeacher:
     async def _proposal(self, trace: Trace, units: Sequence[str], coherence: float, passes: int) -> Proposal:
         if not units:
             raise TeacherError("the trace has no units", kind="no_units")
-        prompt, settings = self.spelling.prompt(trace.question), self.settings
+        prompt, settings = self.spelling.prompt(trace.question, trace.task), self.settings
         begun = await self._mended(trace, units, prompt, coherence) or Mended(
             tuple(units), (True,) * len(units)
         )
@@ -120,16 +148,20 @@ class StudentTeacher:
                 break
         script = _script(units, begun, outcome)
         thinking = apply_script(units, script)
-        same = [*prompt, *outcome.ids] == self.spelling.whole(trace.question, thinking, trace.answer)
+        same = [*prompt, *outcome.ids] == self.spelling.whole(
+            trace.question, thinking, trace.answer, trace.task
+        )
         figures = {
             "nll_before": round(first.nll_before, 4),
             "nll_after": round(-float(outcome.logprobs.mean()), 4),
             "mended_units": float(sum(a != b for a, b in zip(units, begun.units, strict=True))),
             "spelled_as_trained": float(same),
         }
-        if settings.answer_tokens:
-            figures[ANSWERS] = float(await self._answers(trace, thinking, prompt))
-        return Proposal(script=script, figures=figures)
+        if not settings.answer_tokens:
+            return Proposal(script=script, figures=figures)
+        answers = await self._answers(trace, thinking, prompt)
+        check = Check(name=ANSWERS, passed=answers, figures={"answers": answers})
+        return Proposal(script=script, figures=figures | {ANSWERS: float(answers)}, checks=(check,))
 
     async def _walk(self, trace: Trace, begun: Mended, prompt: Sequence[int], coherence: float) -> Outcome:
         limits = Limits(self.settings.support, coherence, self.settings.slack)
@@ -173,21 +205,15 @@ class StudentTeacher:
         context, limit = self.scorer.core.context, self.settings.answer_tokens
         if context:
             limit = min(limit, context - len(start))
-        return limit > 0 and self._grade(
-            self.spelling.text(await self.scorer.greedy(start, limit)), trace.gold
-        )
+        if limit <= 0:
+            return False
+        answer = self.spelling.text(await self.scorer.greedy(start, limit))
+        return await asyncio.to_thread(self._solves, answer, trace)
 
 
-def answer_check(figures: Mapping[str, float]) -> Check | None:
-    """Return whether the student still gives the answer after its pruned thinking, as a check; ``None``: not asked."""
-    if ANSWERS not in figures:
-        return None
-    return Check(name=ANSWERS, passed=figures[ANSWERS] == 1, figures={"answers": figures[ANSWERS]})
-
-
-def _spelled_alike(answer: str, gold: str) -> bool:
+def _spelled_alike(answer: str, trace: Trace) -> bool:
     found = final_answer(answer)
-    return found is not None and normalise(found) == normalise(gold)
+    return found is not None and normalise(found) == normalise(trace.gold)
 
 
 def _script(units: Sequence[str], begun: Mended, outcome: Outcome) -> EditScript:
