@@ -64,7 +64,8 @@ def protocol_of(recorded: Mapping[str, object], runs: int) -> str:
     held = "" if weights == "auto" else f", weights in {weights}"
     filters = (("top-k", "top_k"), ("min-p", "min_p"), ("repetition penalty", "repetition_penalty"))
     drawn = "".join(f", {said} {sampling[name]}" for said, name in filters if name in sampling)
-    served = ", served by an endpoint" if settings.get("engine") == "openai" else ""
+    engine: Any = settings.get("engine") or {}
+    served = ", served by an endpoint" if engine.get("kind") == "openai" else ""
     return (
         f"Protocol: {runs} run{'s' if runs > 1 else ''} a problem, temperature {sampling['temperature']}, top-p "
         f"{sampling['top_p']}{drawn}, cut-off {sampling['max_new_tokens']} tokens, first seed {settings['seed']}, prompt by the "
