@@ -187,7 +187,7 @@ def main() -> None:
         "candidate tokens a second": round(asked / seconds),
         "plain forward, tokens a second": round(speed),
         "times a plain forward": round(asked / seconds / speed, 1),
-        "GPU hours for 7,473 such traces": round(seconds / len(counts) * 7473 / 3600, 2),
+        "hours for 7,473 such traces": round(seconds / len(counts) * 7473 / 3600, 2),
         "peak GiB": round(torch.cuda.max_memory_allocated() / 2**30, 1)
         if model.device.type == "cuda"
         else None,
