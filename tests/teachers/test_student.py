@@ -60,7 +60,7 @@ def _trace(thinking: str = THINKING, answer: str = r"The answer is \boxed{196}."
     )
 
 
-def asks(question: str, task: str) -> list[dict[str, str]]:
+def asks(question: str, task: str = "maths") -> list[dict[str, str]]:
     return [{"role": "user", "content": question}]
 
 

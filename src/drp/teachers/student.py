@@ -22,7 +22,6 @@ from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify, reflection_count
 from drp.records import Action, Check, Edit, EditScript, Trace
-from drp.runs.fingerprints import EXECUTION
 from drp.teachers.base import Proposal
 from drp.teachers.counting import Counting, counting
 from drp.teachers.late_corrections import Mended, mend
@@ -56,8 +55,6 @@ class StudentTeacherSettings(TeacherSettings):
     """Whether a slip that the trace corrects further on gets the right result in its place, and the correction goes."""
     answer_tokens: int = Field(default=512, ge=0)
     """Most tokens the student may write to show that it still gives the answer; 0: it is not asked."""
-    at_once: int = Field(default=64, ge=1, json_schema_extra=EXECUTION)
-    """Traces under way together, whose stretches are scored in one batch."""
 
     loads_student: ClassVar[bool] = True
 
@@ -76,7 +73,8 @@ class StudentTeacherSettings(TeacherSettings):
 
         speller = Speller(tokenizer, asks, prompt.template_arguments, student.thinking_tags)
         scorer = Scorer(core_for(model, engine.stop_ids(model, tokenizer)))
-        yield OpenTeacher(StudentTeacher(self, scorer, speller, context.solves), self.at_once)
+        # All traces at once: what they ask is scored in one batch, and the scorer lets passages wait for memory.
+        yield OpenTeacher(StudentTeacher(self, scorer, speller, context.solves), None)
 
 
 class StudentTeacher:
