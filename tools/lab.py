@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Lock
@@ -45,7 +46,7 @@ class Lab:
 
     def __init__(self, work: Path, out: Path, changes: list[str], minutes: float | None) -> None:
         self.work, self.out, self.changes = work, out, changes
-        self.lock = Lock()
+        self.lock, self.pruning = Lock(), defaultdict[str, Lock](Lock)
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.results: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, list[dict[str, Any]]] = {}
@@ -120,8 +121,19 @@ class Lab:
             self._copy(self.work / "base" / layout.EVALUATE_BASE, folder / layout.EVALUATE_BASE)
             if not row.other_problems:
                 self._copy(self.work / "base" / layout.GENERATE, folder / layout.GENERATE)
+        if row.recipe == "drp" and not (row.moves_student or row.other_problems):
+            self._copy(self.pruned(row) / layout.PRUNE, folder / layout.PRUNE)
         self.call(folder, "run", str(RECIPES / f"{row.recipe}.yaml"), changes)
         self.note(row, folder, time.monotonic() - began)
+
+    def pruned(self, row: Row) -> Path:
+        """Prune the base's traces as a row does, once for all its seeds; return the folder."""
+        how = [change for change in row.changes if change.startswith("prune.")]
+        folder = self.work / f"pruned-{'-'.join(c.rpartition('=')[2] for c in how) or 'rules'}"
+        with self.pruning[folder.name]:
+            self._copy(self.work / "base" / layout.GENERATE, folder / layout.GENERATE)
+            self.call(folder, "prune", str(RECIPES / f"{row.recipe}.yaml"), [*self.changes, *how])
+        return folder
 
     def _copy(self, source: Path, target: Path) -> None:
         if not target.exists():

@@ -57,6 +57,7 @@ def grid(seeds: int, size: str) -> list[Row]:
             Row(f"{method}-{s}", recipe, (f"train.seed={s}",), after and f"{after}-{s}", takes)
             for s in range(seeds)
         ]
+    rows += _teachers(seeds)
     one_tier = "problems=[{benchmark: mini-gsm, split: train, count: 2250}]"
     others: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("segmentation", "sentences", ("prune.teacher.segmentation=default",)),
@@ -91,6 +92,27 @@ def grid(seeds: int, size: str) -> list[Row]:
         for name in ("cot_valve-0", "drp-0")
         for scale in SCALES
     ]
+
+
+def _teachers(seeds: int) -> list[Row]:
+    """Return the rows that differ in who prunes: the student at several coherences, alone and self-trained, and controls."""
+    by = {
+        f"student-{c}": ("prune.teacher=student", f"prune.teacher.coherence={c}") for c in (8, 20, 4, 12, 40)
+    }
+    by |= {name: (f"prune.teacher={name}",) for name in ("first_conclusion", "random_units")}
+    rows = [
+        Row(f"{name}-{s}", "drp", (*changes, f"train.seed={s}"), table="teachers")
+        for name, changes in by.items()
+        for s in range(seeds)
+    ]
+    return rows + [
+        Row(
+            f"self_student-{c}-{s}", "drp", (*by[f"student-{c}"], f"train.seed={s}"), f"self-{s}", "student.model",
+            table="teachers",
+        )
+        for c in (8, 20)
+        for s in range(seeds)
+    ]  # fmt: skip
 
 
 def only(rows: list[Row], patterns: list[str]) -> list[Row]:

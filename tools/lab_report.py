@@ -13,6 +13,7 @@ from drp.reporting.text import Table, markdown
 Rows = dict[str, dict[str, Any]]
 TITLES = {
     "methods": "Table 1: methods, seed by seed",
+    "teachers": "Who prunes: the student by coherence, alone and self-trained, and controls, seed by seed",
     "rl": "Table 1b: settings of the reinforcement",
     "segmentation": "Table 2: segmentation (against `drp-0`)",
     "teacher": "Table 3: a teacher that makes mistakes (against `drp-0`)",

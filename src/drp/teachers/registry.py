@@ -117,6 +117,8 @@ TEACHERS: Registry[TeacherSettings] = Registry(
         "edit_script": "drp.teachers.edit_script:EditScriptSettings",
         "two_stage": "drp.teachers.two_stage:TwoStageSettings",
         "direct": "drp.teachers.direct:DirectSettings",
+        "first_conclusion": "drp.teachers.controls:FirstConclusionSettings",
+        "random_units": "drp.teachers.controls:RandomUnitsSettings",
         "mini_direct": "drp.teachers.mini_direct:MiniDirectSettings",
     },
 )
