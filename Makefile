@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
-	@$(BIN)/drp run recipes/mini.yaml --out runs/mini
+	@$(BIN)/drp run recipes/demo.yaml --out runs/demo
 
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
