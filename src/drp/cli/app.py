@@ -16,6 +16,7 @@ from drp.cli.options import Counter, Limit, Out, Overrides, Partial, RecipePath,
 
 if TYPE_CHECKING:
     from drp.cli.tables import Format
+    from drp.records import PrunedTrace
     from drp.runs.stage import Progress, Say
 
 
@@ -125,26 +126,30 @@ def prune(
         _prune_file(traces, *named(recipe, changes), out or Path("runs") / traces.stem, limit)
         return
     from drp import api
+    from drp.cli.tables import print_refused
 
     recipe, changes = recipe_of(recipe, changes, out)
     with _terminal() as (progress, say):
-        api.prune(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
+        pruned = api.prune(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
+    print_refused(pruned)
 
 
 def _prune_file(traces: Path, recipe: str | None, changes: list[str], out: Path, limit: int | None) -> None:
     from drp import api
-    from drp.cli.tables import print_pruning
+    from drp.cli.tables import print_pruning, print_refused
     from drp.errors import IncompleteError
     from drp.recipe import load_recipe
     from drp.reporting.write import read_summary
 
     loaded = load_recipe(recipe, changes)
     owed: IncompleteError | None = None
+    pruned: list[PrunedTrace] = []
     with _terminal() as (progress, say):
         try:
-            api.prune(loaded, traces=traces, out=out, limit=limit, progress=progress, say=say)
+            pruned = api.prune(loaded, traces=traces, out=out, limit=limit, progress=progress, say=say)
         except IncompleteError as error:  # what did work is shown first
             owed = error
+    print_refused(pruned)
     print_pruning(read_summary(out), f"{traces.name} (tokens by {loaded.prune.tokenizer or 'mini'})")
     if owed:
         raise owed

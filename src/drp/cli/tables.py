@@ -9,8 +9,10 @@ from rich.text import Text
 
 from drp.evaluation.graded import Graded
 from drp.recipe import PruneSettings
+from drp.records import PrunedTrace
 from drp.reporting.comparison import compared, compared_figures, figures, tested
 from drp.reporting.pairing import ComparedRuns
+from drp.reporting.refused import refused
 from drp.reporting.summary import RunSummary
 from drp.reporting.terminal import print_table
 from drp.reporting.text import Table, as_csv, before_after, latex, markdown, measured, pruning, training
@@ -26,6 +28,12 @@ def show(console: Console, table: Table, form: Format) -> None:
         print_table(console, table)
     else:
         typer.echo({"markdown": markdown, "csv": as_csv, "latex": latex}[form](table), nl=form == "markdown")
+
+
+def print_refused(pruned: Sequence[PrunedTrace]) -> None:
+    """Print which checks refused how many traces, if any did."""
+    if table := refused(pruned):
+        print_table(Console(), table)
 
 
 def print_pruning(summary: RunSummary, title: str) -> None:

@@ -1,5 +1,6 @@
 """A pruned trace as text for people: what stands there, with the seams marked and what went summed up."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -43,9 +44,10 @@ class Refusals:
 
 def refusals(pruned: Iterable[PrunedTrace], most: int = 3) -> list[Refusals]:
     """Return the refused traces by the check that each failed first, the commonest first, with so many examples each."""
-    found: dict[str, list[PrunedTrace]] = {}
-    for trace in pruned:
+    counts, examples = Counter[str](), defaultdict[str, list[PrunedTrace]](list)
+    for trace in pruned:  # which may be a stream: only the examples are held
         if trace.failed:
-            found.setdefault(trace.failed[0], []).append(trace)
-    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
-    return [Refusals(check, len(traces), tuple(traces[:most])) for check, traces in ordered]
+            counts[first := trace.failed[0]] += 1
+            if len(examples[first]) < most:
+                examples[first].append(trace)
+    return [Refusals(check, count, tuple(examples[check])) for check, count in counts.most_common()]

@@ -114,7 +114,7 @@ def summarise_prune(folder: StageFolder) -> PruneSummary | None:
     return PruneSummary(
         traces=len(pruned) + len(failures),
         accepted=len(accepted),
-        dropped=Counter(name for p in pruned if not p.accepted for name in (p.reason or "").split(", ")),
+        dropped=Counter(name for p in pruned for name in p.failed),
         excluded=Counter(f.kind for f in failures if f.excluded),
         failed=Counter(f.kind for f in later if not f.retry),
         pending=Counter(f.kind for f in later if f.retry),

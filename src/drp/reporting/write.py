@@ -1,6 +1,6 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from drp.pruning.apply import apply_script
 from drp.records import PrunedTrace
 from drp.reporting import text
 from drp.reporting.histogram import histogram_html
+from drp.reporting.refused import refused_page
 from drp.reporting.standing import evaluated
 from drp.reporting.summary import RunSummary, benchmark_order, by_benchmark, summarise, without_texts
 from drp.runs import layout
@@ -28,6 +29,10 @@ def write_report(run: Path, name: str) -> Path:
     folder.mkdir(exist_ok=True)
     write_atomically(folder / layout.SUMMARY, summary.model_dump_json(indent=1) + "\n")
     write_atomically(folder / layout.REPORT_MARKDOWN, report_markdown(summary))
+    if page := refused_page(_pruned(RunReader(run, _ignore))):
+        write_atomically(folder / layout.REFUSED, page)
+    else:
+        (folder / layout.REFUSED).unlink(missing_ok=True)
     write_atomically(folder / layout.REPORT_HTML, _html(RunReader(run, _ignore), summary))
     return folder / layout.REPORT_HTML
 
@@ -85,6 +90,13 @@ def report_markdown(summary: RunSummary) -> str:
 
 def _made_with(summary: RunSummary) -> str:
     return "Made with " + ", ".join(f"{k} {v}" for k, v in summary.versions.items()) + "."
+
+
+def _pruned(run: RunReader) -> Iterator[PrunedTrace]:
+    """Yield the pruned traces that the last command wanted, one in memory at a time."""
+    wanted = run.wanted(layout.PRUNE)
+    among = None if wanted is None else set(wanted)
+    return (p for p in run.records(layout.PRUNE, PrunedTrace) if among is None or p.id in among)
 
 
 def _ignore(_: str) -> None:

@@ -72,3 +72,5 @@ def training_part(kind: str, number: int) -> str:
 SUMMARY = "summary.json"
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
+REFUSED = "refused.md"
+"""Pruned traces that the checks refused, with examples."""

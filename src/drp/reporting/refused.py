@@ -1,0 +1,59 @@
+"""What the checks refused: a table of reasons, and examples as text with the seams marked."""
+
+from collections.abc import Iterable
+
+from drp.pruning.show import Refusals, marked, refusals
+from drp.records import PrunedTrace
+from drp.reporting import text
+from drp.reporting.text import Table
+from drp.text.units import split_units
+
+MOST = 3
+"""Examples of each reason."""
+
+
+def refused(pruned: Iterable[PrunedTrace]) -> Table | None:
+    """Return how many traces failed which check first, with an example of what was found; ``None`` if none was refused."""
+    return _table(refusals(pruned, 1))
+
+
+def refused_page(pruned: Iterable[PrunedTrace]) -> str | None:
+    """Return the same as Markdown, followed by examples in full; ``None`` if none was refused."""
+    found = refusals(pruned, MOST)
+    table = _table(found)
+    if table is None:
+        return None
+    parts = ["# What the checks refused", text.markdown(table)]
+    for reason in found:
+        parts.append(f"## {reason.check}")
+        parts += [_example(trace) for trace in reason.examples]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(found: list[Refusals]) -> Table | None:
+    if not found:
+        return None
+    rows = tuple((r.check, str(r.count), _finding(r.examples[0])) for r in found)
+    note = "Each trace stands by the check that it failed first."
+    return Table("Refused by the checks", ("check", "traces", "such as"), rows, note)
+
+
+def _finding(trace: PrunedTrace) -> str:
+    """Return what the first failed check found: its words, or else its figures."""
+    check = next(check for check in trace.checks if check.name == trace.failed[0])
+    figures = ", ".join(f"{name} {value:g}" for name, value in check.figures.items())
+    return (check.detail or figures)[:160]
+
+
+def _example(trace: PrunedTrace) -> str:
+    shown = marked(split_units(trace.original_thinking), trace.script)
+    fence = "`" * max(3, _longest_run(shown) + 1)  # a trace may hold a fence of its own
+    return f"`{trace.id}`: {_finding(trace)}\n\n{fence}\n{shown}\n{fence}"
+
+
+def _longest_run(shown: str) -> int:
+    longest = run = 0
+    for sign in shown:
+        run = run + 1 if sign == "`" else 0
+        longest = max(longest, run)
+    return longest
