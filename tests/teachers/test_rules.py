@@ -99,3 +99,11 @@ def test_a_trace_without_its_answer_is_left_nearly_alone_and_empty_ones_work() -
 def test_the_same_trace_gives_the_same_script() -> None:
     thinking = "Hmm. Tom has 3 * 24 = 72. Wait, 72 - 15 = 57. So 57. Let me verify. 72 - 15 = 57."
     assert prune(thinking)[1] == prune(thinking)[1]
+
+
+def test_only_what_is_made_worse_on_purpose_is_exempt_from_checks_of_soundness() -> None:
+    """The checks refused the ablations' faults, so that an ablation trained on the traces it had not harmed."""
+    sound = {"concluded", "supported", "no_slip_kept"}
+    assert RulesTeacher().exempt == frozenset()
+    assert RulesTeacher(RulesSettings(mistakes=0.1)).exempt == sound
+    assert RulesTeacher(RulesSettings(style="foreign")).exempt == sound | {"own_share", "reflection"}

@@ -74,3 +74,19 @@ class Teacher(Protocol):
             BudgetError: As in :meth:`prune`.
         """
         ...
+
+
+class SingleProposal:
+    """Base of teachers that have one proposal for a trace: nothing is mended after checks, and no joins are smoothed."""
+
+    async def repair(
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+    ) -> Proposal | None:
+        """Return ``None``: there is no other proposal; see :class:`Teacher`."""
+        _ = trace, units, proposal, complaints
+        return None
+
+    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
+        """Return ``None``: nothing is written anew; see :class:`Teacher`."""
+        _ = trace, units, proposal
+        return None

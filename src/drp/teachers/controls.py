@@ -16,7 +16,7 @@ from drp.pruning.checks import CHECK_MEANING
 from drp.pruning.conclusion import Goal, conclude
 from drp.pruning.skills import classify
 from drp.records import Edit, EditScript, Trace
-from drp.teachers.base import Proposal
+from drp.teachers.base import Proposal, SingleProposal
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, ready
 from drp.text.answers import final_answer, normalise
 
@@ -52,7 +52,7 @@ class RandomUnitsSettings(TeacherSettings):
         return [drawn.random() >= self.share for _ in units[:-1]] + [True]
 
 
-class Control:
+class Control(SingleProposal):
     """A teacher that decides which units stay, and nothing else.
 
     Args:
@@ -83,18 +83,6 @@ class Control:
                 )
             )
         return Proposal(script=EditScript(units=len(units), edits=tuple(edits)))
-
-    async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
-    ) -> Proposal | None:
-        """Return ``None``: a control is not mended."""
-        _ = trace, units, proposal, complaints
-        return None
-
-    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
-        """Return ``None``."""
-        _ = trace, units, proposal
-        return None
 
 
 def _until_concluded(trace: Trace, units: Sequence[str]) -> list[bool]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from drp.benchmarks.mini_world import expression, parse
 from drp.errors import DataError, TeacherError
 from drp.records import Edit, EditScript, Trace
-from drp.teachers.base import Proposal
+from drp.teachers.base import Proposal, SingleProposal
 from drp.teachers.direct import DirectTeacher
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, Writes, ready
 
@@ -26,7 +26,7 @@ class MiniDirectSettings(TeacherSettings):
         return ready(MiniDirectTeacher())
 
 
-class MiniDirectTeacher:
+class MiniDirectTeacher(SingleProposal):
     """Replaces a trace by the generator's solution; keeps nothing of the student's. Only for the mini world."""
 
     name = "mini_direct"
@@ -45,15 +45,3 @@ class MiniDirectTeacher:
         edit = Edit(first=0, last=len(units) - 1, action="rewrite", skills=("direct",), text=text)
         script = EditScript(units=len(units), edits=(edit,))
         return Proposal(script=script, answer=f"The answer is \\boxed{{{problem.gold}}}.")
-
-    async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
-    ) -> Proposal | None:
-        """Return ``None``: there is one solution."""
-        _ = trace, units, proposal, complaints
-        return None
-
-    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
-        """Return ``None``."""
-        _ = trace, units, proposal
-        return None

@@ -15,7 +15,7 @@ from pydantic import Field
 from drp.pruning.skills import classify, reflection_count
 from drp.records import Edit, EditScript, Trace
 from drp.teachers.ablations import cue_script, foreign_script, whole_script, with_mistakes
-from drp.teachers.base import Proposal
+from drp.teachers.base import Proposal, SingleProposal
 from drp.teachers.conclusion import Answer, agrees, closing, concluded
 from drp.teachers.mending import mend
 from drp.teachers.passages import (
@@ -70,7 +70,7 @@ class RulesSettings(TeacherSettings):
         return ready(RulesTeacher(self))
 
 
-class RulesTeacher:
+class RulesTeacher(SingleProposal):
     """Prunes by rules alone; the same trace always gets the same script."""
 
     name = "rules"
@@ -80,9 +80,13 @@ class RulesTeacher:
 
     @property
     def exempt(self) -> frozenset[str]:
-        """Nothing, except that a list of equations or another's style has no words and no habits of the student."""
-        foreign = self.settings.segmentation == "none" or self.settings.style == "foreign"
-        return frozenset({"own_share", "reflection"} if foreign else ())
+        """Nothing, unless it is made worse on purpose: an ablation is measured by what it trains, not by checks."""
+        settings = self.settings
+        foreign = settings.segmentation == "none" or settings.style == "foreign"
+        worse = foreign or settings.segmentation == "default" or settings.mistakes > 0
+        voice = {"own_share", "reflection"} if foreign else set[str]()
+        sound = {"concluded", "supported", "no_slip_kept"} if worse else set[str]()
+        return frozenset(voice | sound)
 
     async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return the edit script; see :class:`drp.teachers.base.Teacher`."""
@@ -93,18 +97,6 @@ class RulesTeacher:
         if self.settings.style == "foreign":
             script = foreign_script(script, units)
         return Proposal(script=script)
-
-    async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
-    ) -> Proposal | None:
-        """Return ``None``: the same rules would write the same script."""
-        _ = trace, units, proposal, complaints
-        return None
-
-    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
-        """Return ``None``: rules cannot write."""
-        _ = trace, units, proposal
-        return None
 
     def script(self, question: str, answer: str, units: Sequence[str]) -> EditScript:
         """Return the edit script of units that answer ``question`` with ``answer``."""

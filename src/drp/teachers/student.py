@@ -22,7 +22,7 @@ from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify, reflection_count
 from drp.records import Action, Check, Edit, EditScript, Trace
-from drp.teachers.base import Proposal
+from drp.teachers.base import Proposal, SingleProposal
 from drp.teachers.counting import Counting, counting
 from drp.teachers.late_corrections import Mended, mend
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings
@@ -77,7 +77,7 @@ class StudentTeacherSettings(TeacherSettings):
         yield OpenTeacher(StudentTeacher(self, scorer, speller, context.solves), None)
 
 
-class StudentTeacher:
+class StudentTeacher(SingleProposal):
     """Prunes by the student's own likelihood; deterministic, and many traces at once are scored together.
 
     Args:
@@ -124,11 +124,6 @@ class StudentTeacher:
             prompt = self.spelling.prompt(trace.question, trace.task)
             figures[ANSWERS] = float(await self._answers(trace, apply_script(units, script), prompt))
         return Proposal(script=script, figures=figures)
-
-    async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
-        """Return ``None``: nothing is written anew."""
-        _ = trace, units, proposal
-        return None
 
     async def _proposal(self, trace: Trace, units: Sequence[str], coherence: float, passes: int) -> Proposal:
         if not units:
