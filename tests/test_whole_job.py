@@ -128,7 +128,7 @@ def test_compare_reads_two_runs(finished: Path) -> None:
 def test_a_killed_training_goes_on_from_its_checkpoint(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "generate", tmp_path / "generate")
     shutil.copytree(finished / "prune", tmp_path / "prune")
-    long = [*QUICK, "train.epochs=5", "train.save_steps=2"]
+    long = [*QUICK, "train.epochs=3", "train.save_steps=2"]
     arguments = ["train", RECIPE, *long, "--out", str(tmp_path)]
     process = subprocess.Popen([*DRP, *arguments], stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     log = tmp_path / "train" / "records.jsonl"

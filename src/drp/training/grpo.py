@@ -31,6 +31,7 @@ from drp.runs.journal import write_atomically
 from drp.training.checkpoints import STATE, CheckpointEvaluation, RoundState, steps_between
 from drp.training.device import forward_batch, on_one_device
 from drp.training.guard import LeaveOut
+from drp.training.order import OrderedByEpoch
 from drp.training.rollouts import Drawn, IsCorrect, Rollouts, Scoring, Task
 from drp.training.saving import save_model, save_student, stored_dtype
 from drp.training.settings import GrpoSettings, StudentModel, TrainSettings
@@ -40,7 +41,7 @@ COUNTS = "counts.json"
 """What had been sampled when a round ended, in its folder."""
 
 
-class Reinforcer(GRPOTrainer):
+class Reinforcer(OrderedByEpoch, GRPOTrainer):
     """GRPO whose log probabilities are 0 at padding, under the model and under the reference alike.
 
     The loss holds ``exp(reference - model)`` for every position and is masked afterwards. At padding the difference of

@@ -23,6 +23,7 @@ from drp.runs import layout
 from drp.training.device import forward_batch, on_one_device
 from drp.training.examples import Example
 from drp.training.guard import Guard
+from drp.training.order import OrderedByEpoch
 from drp.training.saving import save_student
 from drp.training.settings import StudentModel, TrainSettings
 
@@ -53,14 +54,18 @@ class _Log(TrainerCallback):
             self.listen(int(state.global_step), int(state.max_steps), figures)
 
 
-class _Preference(DPOTrainer):
+class _Supervised(OrderedByEpoch, SFTTrainer):
+    pass
+
+
+class _Preference(OrderedByEpoch, DPOTrainer):
     """DPO on pairs that are tokenised already, so that prompts are exactly those of generation."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
 
-TRAINERS: dict[str, Any] = {"sft": SFTTrainer, "preference": _Preference}
+TRAINERS: dict[str, Any] = {"sft": _Supervised, "preference": _Preference}
 """The trainer of each objective."""
 
 

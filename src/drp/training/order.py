@@ -1,0 +1,44 @@
+"""Order of examples: a function of seed and epoch, so that an interrupted training meets what it has not yet seen."""
+
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+
+class EpochSampler(Sampler[int]):
+    """A sampler whose order in an epoch depends on nothing that happened before.
+
+    Samplers draw their order from a generator that moves on with every epoch. A process that resumes within an epoch has
+    a fresh one: it skips as many batches as were trained, but of another order, so that examples are trained twice and
+    others never.
+
+    Args:
+        sampler: Any sampler with a ``generator``, such as those of transformers and TRL.
+        seed: With the epoch, what the order depends on.
+        epoch: Tells the epoch, from 0, when an iteration begins.
+    """
+
+    def __init__(self, sampler: Any, seed: int, epoch: Callable[[], int]) -> None:
+        self.sampler, self.seed, self.epoch = sampler, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[int]:
+        self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch())
+        yield from self.sampler
+
+
+class OrderedByEpoch:
+    """Mixed into a Hugging Face ``Trainer``: its training sampler becomes an `EpochSampler`."""
+
+    def _get_train_sampler(self, *positional: Any, **named: Any) -> EpochSampler:
+        sampler = super()._get_train_sampler(*positional, **named)
+        # The trainer's state says how many epochs are behind: 1.3 within the second, 2.0 after its last step.
+        return EpochSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
