@@ -23,7 +23,7 @@ def on_one_device(args: A, device: torch.device) -> A:
     all of them, so that a batch of 8 on two GPUs would be one of 16. There is no public setting for either, so the
     answers that the settings keep after looking for devices are replaced, in accelerate's state too.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or args.world_size > 1:  # one of several processes has its own device
         return args
     here = torch.device("cuda", torch.cuda.current_device()) if str(device) == "cuda" else device
     torch.cuda.set_device(here)

@@ -22,23 +22,38 @@ class EpochSampler(Sampler[int]):
         sampler: Any sampler with a ``generator``, such as those of transformers and TRL.
         seed: With the epoch, what the order depends on.
         epoch: Tells the epoch, from 0, when an iteration begins.
+        blank: Index of an example without weight, which fills the epoch up to ``multiple``.
+        multiple: What the length of an epoch is a multiple of, so that every process gets as many batches.
     """
 
-    def __init__(self, sampler: Any, seed: int, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        sampler: Any,
+        seed: int,
+        epoch: Callable[[], int],
+        *,
+        blank: int | None = None,
+        multiple: int = 1,
+    ) -> None:
         self.sampler, self.seed, self.epoch = sampler, seed, epoch
+        self.blanks = [] if blank is None else [blank] * (-len(sampler) % multiple)
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.sampler) + len(self.blanks)
 
     def __iter__(self) -> Iterator[int]:
         self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch())
         yield from self.sampler
+        yield from self.blanks
 
 
 class OrderedByEpoch:
     """Mixed into a Hugging Face ``Trainer``: its training sampler becomes an `EpochSampler`."""
 
+    def epochs_behind(self) -> int:
+        """Return how many epochs have been trained in full."""
+        return int(self.state.epoch or 0)  # 1.3 within the second, 2.0 after its last step
+
     def _get_train_sampler(self, *positional: Any, **named: Any) -> EpochSampler:
         sampler = super()._get_train_sampler(*positional, **named)
-        # The trainer's state says how many epochs are behind: 1.3 within the second, 2.0 after its last step.
-        return EpochSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
+        return EpochSampler(sampler, self.args.seed, self.epochs_behind)

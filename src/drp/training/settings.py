@@ -1,7 +1,7 @@
 """Settings of training; light, so that recipes load without torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -63,6 +63,8 @@ class TrainSettings(Record):
     """Scale at which the adapter is merged into the model: below 1 nearer to the student, above beyond; a change merges again, no more."""
     device_batch: int = Field(default=8, ge=1, json_schema_extra=EXECUTION)
     """Examples per forward pass; the effective batch is reached by accumulation."""
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, json_schema_extra=EXECUTION)
+    """Processes that share each effective batch, one a GPU (``auto``: one for every visible GPU), by DDP."""
     checkpointing: bool = Field(default=True, json_schema_extra=EXECUTION)
     """Whether activations are computed again on the way back, on a GPU: less memory, a third more time."""
     save_steps: int = Field(default=200, ge=1, json_schema_extra=EXECUTION)

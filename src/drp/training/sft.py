@@ -4,15 +4,17 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars, load_from_disk
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
@@ -23,7 +25,8 @@ from drp.runs import layout
 from drp.training.device import forward_batch, on_one_device
 from drp.training.examples import Example
 from drp.training.guard import Guard
-from drp.training.order import OrderedByEpoch
+from drp.training.order import EpochSampler, OrderedByEpoch
+from drp.training.processes import launch, process_count
 from drp.training.saving import save_student
 from drp.training.settings import StudentModel, TrainSettings
 
@@ -32,6 +35,8 @@ HOW = {
     "preference": "fine-tuned by preference (DPO) of traces over the student's own",
 }
 """Each objective in words, for the card of an adapter."""
+EXAMPLES = "examples"
+"""Where the examples lie beside the checkpoints, as Arrow: every process maps them, none holds them."""
 Listener = Callable[[int, int, dict[str, float]], None]
 """Told about every logged step: step, total steps, figures."""
 
@@ -55,7 +60,21 @@ class _Log(TrainerCallback):
 
 
 class _Supervised(OrderedByEpoch, SFTTrainer):
-    pass
+    """SFT whose batches hold the same examples however many processes share them."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        # The last row is blank: its tokens have no loss and count for nothing in the mean over a batch.
+        weights = (train_dataset if train_dataset is not None else self.train_dataset)["input_ids"][:-1]
+        batch = self.args.train_batch_size * self.args.world_size
+        return EpochSampler(
+            LengthGroupedSampler(
+                batch * self.args.gradient_accumulation_steps, lengths=[len(r) for r in weights]
+            ),
+            self.args.seed,
+            self.epochs_behind,
+            blank=len(weights),
+            multiple=batch if self.args.world_size > 1 else 1,
+        )
 
 
 class _Preference(OrderedByEpoch, DPOTrainer):
@@ -72,14 +91,15 @@ TRAINERS: dict[str, Any] = {"sft": _Supervised, "preference": _Preference}
 def _arguments(
     settings: TrainSettings, work: Path, device: torch.device, examples: int
 ) -> SFTConfig | DPOConfig:
-    """Return the trainer's settings for so many examples."""
-    device_batch = forward_batch(settings.effective_batch, settings.device_batch)
+    """Return the trainer's settings for so many examples, of which every process takes an even share."""
+    share = settings.effective_batch // int(os.environ.get("WORLD_SIZE", "1"))
+    device_batch = forward_batch(share, settings.device_batch)
     gpu = device.type == "cuda"
     steps = settings.epochs * examples / settings.effective_batch
     common: dict[str, Any] = {
         "output_dir": str(work),
         "per_device_train_batch_size": device_batch,
-        "gradient_accumulation_steps": settings.effective_batch // device_batch,
+        "gradient_accumulation_steps": share // device_batch,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": settings.schedule,
         "warmup_steps": settings.warmup if steps > 1 else 0,  # the first step of a warm-up has a rate of 0
@@ -101,6 +121,7 @@ def _arguments(
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": gpu,
+        "ddp_find_unused_parameters": False,
     }
     if settings.objective == "preference":
         weights = [1.0, settings.sft_weight]
@@ -108,7 +129,6 @@ def _arguments(
     else:
         made = SFTConfig(
             packing=False,
-            train_sampling_strategy="group_by_length",
             dataset_kwargs={"skip_prepare_dataset": True},
             **common,
         )
@@ -116,9 +136,10 @@ def _arguments(
 
 
 def _rows(examples: Sequence[Example], objective: str) -> list[dict[str, Any]]:
-    """Return examples as the objective's trainer reads them."""
+    """Return examples as the objective's trainer reads them; those of likelihood end with a blank one."""
     if objective != "preference":
-        return [{"input_ids": e.input_ids, "labels": e.labels} for e in examples]
+        blank = {"input_ids": examples[0].input_ids[:1], "labels": [-100]}
+        return [*({"input_ids": e.input_ids, "labels": e.labels} for e in examples), blank]
     return [
         {
             "prompt_ids": e.input_ids[: e.prompt_length],
@@ -173,6 +194,33 @@ def fine_tune(
     """
     if not examples:
         raise TrainingError("no training example is left; see errors.jsonl of the train and prune stages")
+    count = process_count(settings.processes, student.device, settings.effective_batch)
+    work = out / layout.CHECKPOINTS
+    data = work / EXAMPLES
+    disable_progress_bars()
+    Dataset.from_list(_rows(examples, settings.objective)).save_to_disk(data)
+    arguments = (student, data, settings, out, adapter)
+    try:
+        if count == 1:
+            _train(*arguments, tell=listen)
+        else:
+            launch(count, _train, arguments, listen)
+    except TrainingError:
+        shutil.rmtree(work, ignore_errors=True)  # what led there must not be gone on with
+        raise
+    shutil.rmtree(work)
+
+
+def _train(
+    student: StudentModel,
+    data: Path,
+    settings: TrainSettings,
+    out: Path,
+    adapter: Path | None,
+    *,
+    tell: Listener,
+) -> None:
+    """Train in this process, which may be one of several; the first of them saves."""
     logging.disable_progress_bar()
     where = pick_device(student.device)
     dtype = getattr(torch, pick_dtype(student.device, student.dtype))
@@ -180,26 +228,23 @@ def fine_tune(
     model = AutoModelForCausalLM.from_pretrained(**pretrained(student.path), dtype=dtype)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    work = out / layout.CHECKPOINTS
     torch.manual_seed(settings.seed)
+    rows = cast(Dataset, load_from_disk(str(data)))
     trainer = TRAINERS[settings.objective](
         model=PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model,
-        args=_arguments(settings, work, where, len(examples)),
-        train_dataset=Dataset.from_list(_rows(examples, settings.objective)),
+        args=_arguments(settings, data.parent, where, len(rows)),
+        train_dataset=rows,
         processing_class=tokenizer,
         peft_config=None if adapter else _new_adapter(settings),
-        callbacks=[Guard(settings.learning_rate), _Log(listen)],
+        callbacks=[Guard(settings.learning_rate), _Log(tell)],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint, _ = last_checkpoint(out)
-    how = HOW[settings.objective]
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.is_world_process_zero():
+        how = HOW[settings.objective]
         save_student(trainer.model, tokenizer, student.path, out, how, settings.adapter_scale)
-    except TrainingError:
-        shutil.rmtree(work, ignore_errors=True)  # what led there must not be gone on with
-        raise
-    shutil.rmtree(work)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _new_adapter(settings: TrainSettings) -> LoraConfig:
