@@ -80,6 +80,8 @@ def test_states_compares_values_and_spellings() -> None:
     assert states("it is 1,000 m", "1000")
     assert states("so x = \\dfrac{1}{4}", "\\frac{1}{4}")
     assert not states("it is 570", "57")
+    assert states("so the probability is 2/9.", "\\dfrac{2}{9}")  # four real traces were refused for it
+    assert not states("so 12/9, or 2/90", "\\dfrac{2}{9}")
     assert not states("nothing", "\\pi")
 
 
@@ -119,6 +121,7 @@ def test_control_tags_and_broken_formulas_are_defects(text: str, defect: str) ->
         "Wait, $x = 57$, and \\{57\\} is the set, for \\$57.",
         "Wait, $$72 - 15 = 57$$ and \\[x = \\frac{57}{1}\\] hold; $f(x)$ costs $ 57 here.",
         "Wait, \\begin{aligned} x &= 57 \\\\[2pt] \\end{aligned}",
+        'Wait, it says "less than 60", and the pipe is 5" wide, so 57.',  # a quotation may close behind a number
     ],
 )
 def test_money_and_whole_formulas_are_no_defects(text: str) -> None:

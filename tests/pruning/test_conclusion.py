@@ -25,6 +25,10 @@ def fault(
         ("So x = -2.", "-2"),
         ("The value is negative 2.", "-2"),
         ("P(C) = 12/12 - 9/12 = 3/12 = 1/4.", "\\frac{1}{4}"),
+        (
+            "So it is 550 / 3600 = 11/72 ≈ 0.1528.",
+            "\\frac{11}{72}",
+        ),  # was taken for an operand of what follows
         ("So the answer should be 1 divided by 29,322,216.", "\\dfrac{1}{29,\\!322,\\!216}"),
         ("Therefore, the answer is 1.45 million.", "1,450,000"),
         ("So, the distance is 3*sqrt(13). Yes, that's right.", "3\\sqrt{13}"),

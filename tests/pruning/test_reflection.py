@@ -20,6 +20,10 @@ SOLVED = "Tom has 3 * 24 = 72. "
         (SOLVED + "Hmm, maybe I misinterpreted the problem. So 72.", []),
         ("Let me double-check. Mia has 24. " + SOLVED, []),  # nothing is there to be checked
         (SOLVED + "Let me check. Let me see.", []),
+        (
+            SOLVED + "Is that right? Let me check it. Alternatively, 80 - 8 is it.",
+            ["alternative"],
+        ),  # swallowed by what is none
     ],
 )
 def test_steps_count_by_what_they_do(text: str, kinds: list[str]) -> None:

@@ -57,6 +57,11 @@ def test_kept_text_that_rests_on_deleted_text_is_found(text: str, gone: int, kin
         ("How many shells does Tom have? Hmm, let me see. Tom has 3 * 24 = 72 shells.", 1),
         ("Does 3 divide 24? Let me see. 24 = 3 * 8. Yes, it does.", 1),
         ("It is 57? Maybe I made a mistake. Hmm, let me see. 72 - 15 = 57, so it holds.", 2),
+        (
+            "It is 3 hours. So maybe I should convert those into minutes. Let me do that. Then 3 * 60 = 180.",
+            2,
+        ),  # a plan
+        ("Maybe I read it as follows:\n\nLet me see. The table is structured as\n\nrows: 17 and 18.", 1),
         ("Is it 72? I take the 72 shells and think. No, it's 57.", 1),
     ],
 )

@@ -1,5 +1,6 @@
 """Checks: the properties a pruned trace must have, each named, each with the figures behind it."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from fractions import Fraction
 from pydantic import Field
 
 from drp.pruning.arithmetic import results
-from drp.pruning.conclusion import Goal, Grade, conclude, otherwise
+from drp.pruning.conclusion import Goal, Grade, conclude, flat, otherwise
 from drp.pruning.form import defects
-from drp.pruning.reflection import reflective_steps
+from drp.pruning.reflection import HABIT, reflective_steps
 from drp.pruning.slips import kept_slips
 from drp.pruning.statistics import kept_bytes, own_words
 from drp.pruning.support import stated_values, unsupported
@@ -20,6 +21,8 @@ from drp.text.equations import find_equations
 from drp.text.numbers import numbers_in, parse_number
 from drp.text.thinking import THINK, Tags
 from drp.text.units import split_units
+
+_FRACTION = re.compile(r"-?\d+/\d+")
 
 
 class CheckLimits(Record):
@@ -81,6 +84,8 @@ def states(text: str, gold: str) -> bool:
         return abs(value) in numbers_in(text)
     if value is not None and any(equation.value == value for equation in find_equations(text)):
         return True
+    if _FRACTION.fullmatch(plain := flat(gold)):  # 2/9 and \\dfrac{2}{9} are one, but 12/9 is another
+        return re.search(rf"(?<![\d./]){re.escape(plain)}(?![\d/]|\.\d)", flat(text)) is not None
     return bool(spelled) and spelled in normalise(text)
 
 
@@ -224,7 +229,7 @@ def _reflection(c: Candidate, limits: CheckLimits) -> Check:
     after = len(reflective_steps(c.question, split_units(c.thinking)))
     density_before = before / max(1, len(c.original.split()))
     density_after = after / max(1, len(c.thinking.split()))
-    few = before < 3  # a trace that hardly checks has no habit to keep
+    few = before < HABIT  # a trace that hardly checks has no habit to keep
     ratio = density_after / density_before if density_before else 1.0
     return Check(
         name="reflection",

@@ -48,6 +48,8 @@ _SPOKEN_FRACTION = re.compile(r"(?<=\d) (?:divided by|out of|over) (?=\d)")
 _GOES_ON = re.compile(r"[\s)]*(?:[*/^=]|[-+]\s*(?:[\d(\\]|[a-zA-Z]\b)|<|>|\\(?:le|ge)\b)|[a-zA-Z]\b")
 # The same from its left: `7 * 12`, `x - 12`, `x_{12}`, "step 12"; but `= 12` and "is 12" make it a result.
 _OPERAND = re.compile(r"[+*/^(<>][\s$(]*$|(?:\d|\)|\b[a-zA-Z])\s*-\s*$|_\{?$|\bstep\s$", re.IGNORECASE)
+# The value is a side of a chain, not its first: `11/72` in "550/3600 = 11/72 = 0.15".
+_ARRIVED = re.compile(r"=[\s(]*$")
 # A minus behind a number, a bracket or a single letter subtracts: `2 - 6`, `x - 6`; in "is -6" and `= -6` it is a sign.
 _BINARY = re.compile(r"(?:\d|\)|\}|(?<![a-zA-Z])[a-zA-Z])\s*$")
 # "If he had 6", "So maybe 6", "Suppose it is 6": nothing is stated.
@@ -164,7 +166,10 @@ def values_of(text: str) -> list[tuple[Fraction, str]]:
             match["sign"][0] == "-" and _BINARY.search(line, max(0, start - 6), start)
         )
         before = line[max(0, start - 8) : start] + ("" if signed else match["sign"] or "")
-        if _OPERAND.search(before) or _GOES_ON.match(line, match.end()):
+        goes_on = _GOES_ON.match(line, match.end())
+        if _OPERAND.search(before) or (
+            goes_on and not (_ARRIVED.search(before) and goes_on[0].endswith("="))
+        ):
             continue
         whole = match["whole"] or match["above"]
         below = int(match["part"] or match["below"] or 1)

@@ -16,8 +16,16 @@ _INLINE = re.compile(r"\$(?=[^\s$])[^$\n]{0,300}?(?<=\S)\$(?!\d)|\$ ?\d|\d\$(?![
 r"""A formula between single dollars (``$x = 5$``), or money (``$15``, ``200$``), which stands alone by right."""
 
 
-_QUOTE = re.compile(r"(?<![\d\\])\"")
-"""A straight quotation mark; behind a digit it is inches: ``a 5" pipe``."""
+_QUOTE = re.compile(r"(?<!\\)\"")
+
+
+def _quotation_open(text: str) -> bool:
+    """Return whether a straight quotation mark is left open; behind a digit one closes, or is inches: ``a 5" pipe``."""
+    open_ = False
+    for match in _QUOTE.finditer(text):
+        inches = not open_ and text[match.start() - 1 : match.start()].isdigit()
+        open_ = not open_ and not inches
+    return open_
 
 
 def _unmatched(text: str, opening: str, closing: str) -> int:
@@ -47,6 +55,6 @@ def defects(text: str, tags: Tags = THINK) -> Counter[str]:
     found["unbalanced {"] = _unmatched(plain, "{", "}")
     found["unbalanced $$"] = len(_DISPLAY.findall(plain)) % 2
     found["unbalanced $"] = _INLINE.sub("", _DISPLAY.sub("", plain)).count("$")
-    found["open quotation"] = len(_QUOTE.findall(text)) % 2
+    found["open quotation"] = int(_quotation_open(text))
     found["unbalanced “"] = _unmatched(text, "“", "”")
     return +found

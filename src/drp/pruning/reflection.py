@@ -1,7 +1,7 @@
 """Verification and alternative steps of a trace, known by what they do and not by how many words of doubt they hold."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -9,6 +9,9 @@ from typing import Literal
 from drp.pruning.skills import ALTERNATIVE, CONCLUSION, CONFIRMATION, VERIFICATION, has_substance
 from drp.text.numbers import numbers_in
 
+Kind = Literal["verification", "alternative", "rereading"]
+HABIT = 3
+"""Steps of checking from which a trace has a habit of it that is to be kept."""
 LONGEST = 8
 """Units after which a step of checking is taken to be over, whatever they say."""
 
@@ -37,7 +40,7 @@ class Step:
 
     first: int
     last: int
-    kind: Literal["verification", "alternative", "rereading"]
+    kind: Kind
 
 
 def reflective_steps(question: str, units: Sequence[str]) -> list[Step]:
@@ -53,18 +56,24 @@ def reflective_steps(question: str, units: Sequence[str]) -> list[Step]:
     while at < len(units):
         kind = _opens(units, at)
         last = at if kind is None else _end(units, at)
-        block = "".join(units[at : last + 1])
-        values = set(numbers_in(block)) - given
-        settled = any(CONFIRMATION.search(unit) for unit in units[at : last + 1])
-        tests = kind != "verification" or values & found or (settled and not values)
-        if kind and tests and has_substance(block):
+        if kind and _says_something(units[at : last + 1], kind, given, found):
             steps.append(Step(at, last, kind))
-        found |= values
+        else:
+            last = at  # another step may open within what is none
+        found |= set(numbers_in("".join(units[at : last + 1]))) - given
         at = last + 1
     return steps
 
 
-def _opens(units: Sequence[str], at: int) -> Literal["verification", "alternative", "rereading"] | None:
+def _says_something(block: Sequence[str], kind: Kind, given: Set[Fraction], found: Set[Fraction]) -> bool:
+    """Return whether units have content, and a verification comes to a value found before, or to a verdict."""
+    values = set(numbers_in("".join(block))) - given
+    settled = any(CONFIRMATION.search(unit) for unit in block)
+    tests = kind != "verification" or bool(values & found) or (settled and not values)
+    return tests and has_substance("".join(block))
+
+
+def _opens(units: Sequence[str], at: int) -> Kind | None:
     text = units[at]
     if VERIFICATION.search(text) or (_PLUGS_BACK.search(text) and has_substance(text)):
         return "verification"

@@ -253,7 +253,7 @@ _TAG_QUESTION = re.compile(
 )
 # "Maybe I misinterpreted the problem.", "Wait, is it per week?", "But what if …": a doubt that wants to be settled.
 _WONDERS = re.compile(
-    r"\b(?:maybe i (?:mis\w+|made|should)|i (?:might|may) have (?:mis\w+|made)|did i (?:mis\w+|make|do)|what if|perhaps i (?:mis\w+|made)"
+    r"\b(?:maybe i (?:mis\w+|made|should have)|i (?:might|may) have (?:mis\w+|made)|did i (?:mis\w+|make|do)|what if|perhaps i (?:mis\w+|made)"
     r"|is there (?:a|any) (?:mistake|trick)|i(?:'m| am) not (?:sure|certain)|i(?:'m| am) (?:confused|missing)|wait,? maybe)\b",
     re.IGNORECASE,
 )
@@ -289,7 +289,7 @@ def _left_open(units: Sequence[str], gone: Sequence[bool], kept: Sequence[Senten
         elif _WONDERS.search(text) and not settled and not all(map(is_filler, run)):
             yield Finding("doubt", "that is not settled", sentence.text)
         elif text.endswith(":") and (
-            not has_substance(after)
+            (not has_substance(after) and not all(map(is_filler, run)))
             or (
                 has_substance(run[0])
                 and bool(_MOVES_ON.search(after) or _SO.search(after) or CONCLUSION.search(after))

@@ -39,7 +39,7 @@ _SEEKS = re.compile(
     re.IGNORECASE,
 )
 # The check has its verdict: "Yes, that's correct.", "…, which matches the 60 days.", "So it is still 38.".
-_VERDICT = re.compile(
+VERDICT = re.compile(
     r"\b(?:checks? out|match(?:es)?|(?:that|this|it|which|everything|all)(?:'s| is| are)(?: all| indeed| still)? (?:right|correct|consistent|good|fine|true)"
     r"|is (?:indeed |still )?(?:correct|right|consistent|accurate|valid)|(?:seems|looks) (?:right|correct|good|consistent|fine|solid)|makes sense"
     r"|adds? up|works? out|same (?:answer|result|as|thing|number)|as (?:expected|required|given|before)|perfect|confirms|(?:it|that) is still"
@@ -119,6 +119,8 @@ _ANNOUNCES = re.compile(
 )
 CHECKED = "verifies what stands before"
 """The reason of a check that comes to a verdict."""
+CHECKED_IN_LINE = "verifies in one line"
+"""The reason of a step that is one line and calls itself a check."""
 LONGEST_CHECK = 14
 """A check that has no verdict after this many units is not clear."""
 LONGEST_BRANCH = 24
@@ -138,6 +140,11 @@ class Passage:
 def is_hollow(text: str) -> bool:
     """Return whether a unit is a few words of hesitation without content: "Hmm, wait.", "Let me see."."""
     return is_filler(text) and len(text.split()) <= 8
+
+
+def finds_fault(text: str) -> bool:
+    """Return whether a unit of a check finds something wrong, or leaves its outcome open: "Hmm, that doesn't match."."""
+    return bool(NEGATIVE.search(text) and not _DENIES.search(text))
 
 
 def turns_back(text: str) -> bool:
@@ -176,7 +183,7 @@ def check_at(lines: Sequence[Line], start: int, stop: int, known: Set[Fact]) -> 
     if _within_check(lines, start):
         return None
     if opening.is_step and is_step_check(opening):
-        return Passage(start, start, "verifies in one line")
+        return Passage(start, start, CHECKED_IN_LINE)
     if not OPENS_CHECK.search(opening.text) or _SEEKS.search(opening.text):
         return None
     verdict, said = False, False
@@ -184,14 +191,14 @@ def check_at(lines: Sequence[Line], start: int, stop: int, known: Set[Fact]) -> 
         if said and DOUBT.search(line.text):
             return None
         said = said or has_substance(line.text) or (line.index > start and not is_hollow(line.text))
-        if not line.sound or (NEGATIVE.search(line.text) and not _DENIES.search(line.text)):
+        if not line.sound or finds_fault(line.text):
             return None
-        if _VERDICT.search(line.text) or CONFIRMATION.search(line.text):
+        if VERDICT.search(line.text) or CONFIRMATION.search(line.text):
             verdict = verdict or said
         elif verdict and not line.gives <= known:
             return None  # it goes on to something new, or the verdict was that of a first part
         if line.last_in_paragraph and said:
-            closed = verdict and not _carried_on(lines, start, line.index + 1, stop, known)
+            closed = verdict and not carried_on(lines, start, line.index + 1, stop, known)
             return Passage(start, line.index, CHECKED) if closed else None
     return None
 
@@ -213,7 +220,7 @@ def is_step_check(line: Line) -> bool:
     return bool(checks and line.sound and not text.endswith((":", "?")) and not NEGATIVE.search(text))
 
 
-def _carried_on(lines: Sequence[Line], start: int, index: int, stop: int, known: Set[Fact]) -> bool:
+def carried_on(lines: Sequence[Line], start: int, index: int, stop: int, known: Set[Fact]) -> bool:
     """Return whether the paragraph after a verdict goes on with the check: "Second segment: 2 * 10 = 20."."""
     if index >= stop:
         return False

@@ -12,14 +12,17 @@ from typing import Literal
 
 from pydantic import Field
 
+from drp.pruning.reflection import HABIT, reflective_steps
 from drp.pruning.skills import classify, reflection_count
 from drp.records import Edit, EditScript, Trace
 from drp.teachers.ablations import cue_script, foreign_script, whole_script, with_mistakes
 from drp.teachers.base import Proposal, SingleProposal
+from drp.teachers.closing_check import closing_check
 from drp.teachers.conclusion import Answer, agrees, closing, concluded
 from drp.teachers.mending import mend
 from drp.teachers.passages import (
     CHECKED,
+    CHECKED_IN_LINE,
     TALK,
     Passage,
     branch_at,
@@ -36,8 +39,6 @@ from drp.teachers.slicing import Fact, Line, content_words, facts, read_lines, u
 from drp.text.answers import final_answer
 
 EMPTY_TALK = "talk that states nothing"
-HABIT = 2
-"""A trace that checks less often than this has no habit of checking to keep."""
 MANY_ROUNDS = 8
 """After this many rounds of bringing back, all passages before the conclusion come back: rounds cost time, doubt does not pay."""
 
@@ -50,7 +51,9 @@ class RulesSettings(TeacherSettings):
     keep_checks: int = Field(default=1, ge=0)
     """How many short verifications to keep, as the student's habit of checking."""
     check_words: int = Field(default=60, ge=1)
-    """A verification longer than this many words is never kept."""
+    """A verification in the middle longer than this many words is never kept."""
+    closing_check_words: int = Field(default=120, ge=0)
+    """The same of the check that follows the conclusion, which is kept where no other is left (0: never)."""
     keep_opening: bool = True
     """Whether the first unit stays, so that a pruned trace opens as the student opens."""
     reflection_share: float = Field(default=0.2, ge=0, le=1)
@@ -112,7 +115,7 @@ class _Pass:
     """One trace on its way to an edit script: passages that go, and new texts for units that stay."""
 
     def __init__(self, question: str, final: str, units: Sequence[str], settings: RulesSettings) -> None:
-        self.settings, self.units = settings, units
+        self.settings, self.question, self.units = settings, question, units
         self.given: frozenset[Fact] = facts(question)
         self.asked = content_words(question)
         self.lines = read_lines(units)
@@ -139,7 +142,7 @@ class _Pass:
             return EditScript(units=0, edits=())
         self._find_passages()
         self._keep_checks()
-        self._bring_back()
+        self._bring_back(self.body if self.end is None else self.end + 1)
         self._cut_tail()
         self._keep_voice()
         return EditScript(units=len(self.units), edits=tuple(self._edits()))
@@ -202,9 +205,8 @@ class _Pass:
                 keep[index] = False
         return keep
 
-    def _bring_back(self) -> None:
-        """Bring back every passage that kept lines rest on, or whose absence leaves a line hanging, until none is left."""
-        until = self.body if self.end is None else self.end + 1
+    def _bring_back(self, until: int) -> None:
+        """Bring back every passage that lines kept before ``until`` rest on, or whose absence leaves one of them hanging."""
         for _ in range(MANY_ROUNDS):
             keep = self._keeps()[:until]
             missing = unsupported(self.lines[:until], keep, self.given)
@@ -247,13 +249,13 @@ class _Pass:
         return self.given.union(*(line.gives for line in self.lines[: self.body + 1]))
 
     def _keep_voice(self) -> None:
-        """Where the student checks often and no check is left, keep the one that follows the conclusion; then short talk."""
+        """Where the student has a habit of checking and no check is left, keep one whole; then short talk."""
         if not self.settings.reflection_share:
             return
-        keep = self._keeps()
-        checks = [classify(unit) in ("verification", "alternative approach") for unit in self.units]
-        if sum(checks) >= HABIT and not any(c and k for c, k in zip(checks, keep, strict=True)):
+        if len(reflective_steps(self.question, self.units)) >= HABIT and not self._checks():
             self._keep_closing_check()
+            if not self._checks():
+                self._restore_check()
         words = [max(1, len(unit.split())) for unit in self.units]
         counts = [reflection_count(unit) for unit in self.units]
         wanted = self.settings.reflection_share * sum(counts) / sum(words)
@@ -267,22 +269,32 @@ class _Pass:
                 self.passages.remove(passage)
                 have, size = have + counts[passage.first], size + words[passage.first]
 
+    def _checks(self) -> bool:
+        """Return whether what stays holds a step of checking."""
+        kept = [unit for unit, keep in zip(self.units, self._keeps(), strict=True) if keep]
+        return bool(reflective_steps(self.question, kept))
+
     def _keep_closing_check(self) -> None:
-        """Keep the verification that follows the conclusion, whole, if it is short."""
+        """Keep the check that the student makes of its conclusion, whole, with what it rests on."""
         if self.end is None or not self.tail or self.tail[0].first != self.end + 1:
             return
-        whole = self.tail[0]
-        check = check_at(self.lines, whole.first, whole.last + 1, self._known())
-        if (
-            check is None
-            or sum(len(u.split()) for u in self.units[check.first : check.last + 1])
-            > self.settings.check_words
-        ):
-            return
-        rest = Passage(check.last + 1, whole.last, whole.reason)
-        tail = [*([rest] if rest.first <= rest.last else []), *self.tail[1:]]
-        if tail or self.passages:  # else nothing would be pruned at all
-            self.tail = tail
+        first, *others = self.tail
+        check = closing_check(
+            self.lines, first.first, self.answer, self._known(), self.settings.closing_check_words
+        )
+        rest = [Passage(check.stop, first.last, first.reason)] if check.stop <= first.last else []
+        if check and (rest or others or self.passages):  # else nothing would be pruned at all
+            self.tail = [*rest, *others]
+            self._bring_back(check.stop)
+
+    def _restore_check(self) -> None:
+        """Bring back the shortest verification that went in the middle, where it is one that counts."""
+        gone = [p for p in self.passages if p.reason in (CHECKED, CHECKED_IN_LINE)]
+        for passage in sorted(gone, key=lambda p: (p.last - p.first, p.first)):
+            self.passages.remove(passage)
+            if self._checks():
+                return
+            self.passages.append(passage)
 
     def _edits(self) -> list[Edit]:
         reasons: list[str | None] = [None] * len(self.units)
