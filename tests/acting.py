@@ -23,7 +23,7 @@ def shown_units(body: dict[str, Any]) -> dict[int, str]:
 
 def edit_lines(body: dict[str, Any]) -> list[str]:
     """Delete what verifies, keep the rest, one line a unit."""
-    skills = ("verification", "arithmetic") if "Skills:" in body["messages"][0]["content"] else ("", "")
+    skills = ("verification", "arithmetic") if "Skills, spelled so" in body["messages"][0]["content"] else ("", "")
     return [
         (f"{n} D {skills[0]}" if WASTE.search(t) else f"{n} K {skills[1]}").strip()
         for n, t in shown_units(body).items()
@@ -36,7 +36,14 @@ def shortened(text: str) -> str:
 
 
 def act(body: dict[str, Any]) -> str:
-    """Return a good reply to a request of any protocol."""
+    """Return a good reply to a request of any protocol; one that was cut off goes on."""
+    reply, turns = _reply(body), body["messages"]
+    if len(turns) > 3 and "was cut off" in turns[-1]["content"]:
+        return reply.removeprefix(turns[-2]["content"])
+    return reply
+
+
+def _reply(body: dict[str, Any]) -> str:
     system, asked = body["messages"][0]["content"], body["messages"][1]["content"]
     if system.startswith("You solve"):
         return f"24 * 3 = 72 shells.\n\n{ENDING}"

@@ -64,6 +64,10 @@ class EngineError(DrpError):
     """An engine could not be built or could not answer."""
 
 
+UNUSABLE = "unusable"
+"""The kind of a :class:`TeacherError`: the teacher would not have anybody learn from the trace."""
+
+
 class TeacherError(DrpError):
     """A teacher gave no usable edit script for one trace."""
 

@@ -120,14 +120,23 @@ async def test_failures_say_what_happened(
     assert caught.value.kind == kind and not caught.value.retry
 
 
-async def test_long_traces_go_in_windows_that_know_what_came_before(
+async def test_long_traces_go_in_parts_that_know_where_they_stand(
     server: Loopback, store: ReplyStore
 ) -> None:
-    units = split_units(THINKING * 4)
+    """The parts were cut anywhere, and each was told to end on the final answer, in the middle of the trace too."""
+    units = split_units("\n\n".join([THINKING] * 4))
     script = (await EditScriptTeacher(store, EditScriptSettings(window_units=8)).prune(TRACE, units)).script
     assert script.units == len(units)
-    assert [list(asked(b)) for b in server.bodies][1][0] == 9
-    assert "3 * 24 = 72" in server.bodies[1]["messages"][1]["content"].partition("<trace>")[0]
+    shown = [list(asked(body)) for body in server.bodies]
+    assert [n for part in shown for n in part] == list(range(1, len(units) + 1)) and len(shown) > 2
+    said = [body["messages"][1]["content"] for body in server.bodies]
+    for content, part in zip(said, shown, strict=True):
+        before, after = content.partition("<trace>")[0], content.rpartition("</trace>")[2]
+        assert units[part[-1] - 1].endswith("\n\n") or part[-1] == len(units)
+        assert ("3 * 24 = 72" in before) == (part[0] > 1)
+        last = part[-1] == len(units)
+        assert ("must end on the final answer" in after) == last
+        assert ("do not conclude" in after) == (units[part[-1]].strip() in after if not last else False)
     # The constant part comes first, so that providers can cache it.
     assert len({b["messages"][0]["content"] for b in server.bodies}) == 1
 

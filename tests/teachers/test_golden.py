@@ -12,6 +12,7 @@ import pytest
 from drp.engines.base import Request
 from drp.recipe import PruneSettings
 from drp.records import Completion
+from drp.teachers.base import Complaint
 from drp.teachers.replies import StoredReply
 from tests.acting import act
 from tests.teachers.test_protocols import PROTOCOLS, TRACE, UNITS, teacher_of, with_settings
@@ -50,9 +51,8 @@ async def test_requests_are_as_recorded(name: str) -> None:
     settings = PruneSettings.model_validate(with_settings(options, polish=True))
     teacher = teacher_of(settings, recorder)
     proposal = await teacher.prune(TRACE, UNITS)
-    await teacher.repair(
-        TRACE, UNITS, proposal, ["the final answer must still be stated (gold '72' is not kept)"]
-    )
+    wrong = Complaint(text="the final answer must still be stated: gold '72' is not kept", at=len(UNITS) - 1)
+    await teacher.repair(TRACE, UNITS, proposal, [wrong])
     await teacher.polish(TRACE, UNITS, proposal)
     text, path = shown(recorder.requests), GOLDEN / f"{name}.txt"
     if os.environ.get("DRP_UPDATE_GOLDEN"):

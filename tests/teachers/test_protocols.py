@@ -168,7 +168,7 @@ async def test_text_in_a_trace_stays_text(
     await prune(store, grader, PROTOCOLS[name] | {"answer": "keep"}, hostile)
     for body in server.bodies:
         content = body["messages"][1]["content"]
-        for tag in ("trace", "steps", "question", "answer_part"):
+        for tag in ("trace", "steps", "question", "answer_part", "what_follows"):
             opened, closed = content.count(f"<{tag}>"), content.count(f"</{tag}>")
             assert opened == closed <= 1, (tag, content)
         assert content.rindex("</") < content.rindex("\n\n"), "what is asked stands last, outside all markers"

@@ -9,9 +9,8 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from drp.errors import BudgetError, EditScriptError, EngineError, TeacherError
+from drp.errors import UNUSABLE, BudgetError, EditScriptError, EngineError, TeacherError
 from drp.grading.grader import Grader
-from drp.pruning.checks import CHECK_MEANING
 from drp.records import Check, Failure, PrunedTrace, Trace, Usage
 from drp.runs import layout
 from drp.runs.concurrency import as_they_land
@@ -22,6 +21,7 @@ from drp.stages.checking import Checker, open_pool
 from drp.stages.scoring import Scorer
 from drp.tasks.base import task_of
 from drp.teachers.base import Proposal, Teacher
+from drp.teachers.feedback import complaints
 from drp.teachers.registry import TeacherContext
 from drp.text.units import split_units
 
@@ -104,8 +104,9 @@ async def _candidate(
         proposal = await teacher.prune(trace, units, number)
         attempt = await _attempt(trace, teacher, units, proposal, checker)
         if not attempt.accepted:
-            complaints = [_complaint(check) for check in attempt.checks if check.name in attempt.failed]
-            repaired = await _or_none(teacher.repair(trace, units, proposal, complaints))
+            failed = [check for check in attempt.checks if check.name in attempt.failed]
+            wrong = complaints(trace, units, proposal.script, failed)
+            repaired = await _or_none(teacher.repair(trace, units, proposal, wrong))
             if repaired is not None:
                 again = await _attempt(trace, teacher, units, repaired, checker)
                 if again.accepted:
@@ -135,20 +136,14 @@ async def _or_none(second: Awaitable[Proposal | None]) -> Proposal | None:
     """Return what a second request brings; that it brings nothing usable is no reason to lose the first.
 
     Raises:
-        TeacherError: It may yet succeed, so the trace is tried again.
+        TeacherError: It may yet succeed, so the trace is tried again; or the teacher calls the trace unusable.
     """
     try:
         return await second
     except (TeacherError, EditScriptError, ValidationError) as error:
-        if isinstance(error, TeacherError) and error.retry:
+        if isinstance(error, TeacherError) and (error.retry or error.kind == UNUSABLE):
             raise
         return None
-
-
-def _complaint(check: Check) -> str:
-    """Return what a failed check means, for a teacher that may try again."""
-    figures = ", ".join(f"{name} {value:g}" for name, value in check.figures.items())
-    return f"{CHECK_MEANING[check.name]} ({check.detail or figures})"
 
 
 async def _attempt(

@@ -22,6 +22,15 @@ class Proposal(Record):
     """Tokens of each call behind it, by the identity of its request; empty where no model was asked."""
 
 
+class Complaint(Record):
+    """What a check found wrong with a pruned trace, in words a teacher understands."""
+
+    text: str
+    """What must be so, and the words and numbers that are not."""
+    at: int | None = None
+    """A unit of the trace (0-based) where it is to be mended; ``None``: it is about the whole."""
+
+
 class Teacher(Protocol):
     """Prunes traces. Implementations say their name and never change the trace."""
 
@@ -50,7 +59,7 @@ class Teacher(Protocol):
         ...
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[Complaint]
     ) -> Proposal | None:
         """Return another proposal after checks found fault with this one, or ``None`` for no better one.
 
@@ -58,7 +67,7 @@ class Teacher(Protocol):
             trace: The trace.
             units: Its units.
             proposal: What was found wanting.
-            complaints: What failed, one sentence each.
+            complaints: What failed, and where.
 
         Raises:
             TeacherError: As in :meth:`prune`.
@@ -80,7 +89,7 @@ class SingleProposal:
     """Base of teachers that have one proposal for a trace: nothing is mended after checks, and no joins are smoothed."""
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[Complaint]
     ) -> Proposal | None:
         """Return ``None``: there is no other proposal; see :class:`Teacher`."""
         _ = trace, units, proposal, complaints

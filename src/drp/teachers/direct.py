@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from drp.engines.base import Message
 from drp.errors import TeacherError
-from drp.records import Edit, EditScript, Trace
-from drp.teachers.base import Proposal
-from drp.teachers.llm import LlmSettings, LlmTeacher, Session, fenced, load_prompt, user
+from drp.records import Edit, Trace
+from drp.teachers.base import Complaint, Proposal
+from drp.teachers.llm import Edited, LlmSettings, LlmTeacher, Session, load_prompt, user
 from drp.teachers.load import CHARS_PER_TOKEN, DIRECT_TOKENS, Call, Lengths
+from drp.teachers.parts import Part, Span, fenced
+from drp.teachers.reading import read_reply
 from drp.teachers.registry import Writes
 from drp.teachers.replies import ReplyStore
-from drp.teachers.whole import whole_reply
 from drp.text.answers import boxed
+
+PROMPT = "direct.v2.txt"
+ROOM = 2_000
+"""Tokens for a solution; one that is cut off goes on."""
 
 
 class DirectSettings(LlmSettings):
@@ -34,7 +40,7 @@ class DirectSettings(LlmSettings):
     def calls(self, lengths: Lengths, *, writes_answer: bool) -> list[Call]:
         """Return what one solution takes, however long the trace is."""
         _ = writes_answer
-        return [self.call("direct.v1.txt", 1, lengths.question, DIRECT_TOKENS * CHARS_PER_TOKEN)]
+        return [self.call(PROMPT, 1, lengths.question, DIRECT_TOKENS * CHARS_PER_TOKEN)]
 
 
 class DirectTeacher(LlmTeacher):
@@ -42,31 +48,29 @@ class DirectTeacher(LlmTeacher):
 
     exempt = frozenset({"shorter", "own_share", "reflection", "numbers_grounded"})
 
-    async def propose(
-        self,
-        trace: Trace,
-        units: Sequence[str],
-        session: Session,
-        earlier: EditScript | None,
-        complaints: Sequence[str],
-    ) -> Proposal:
+    def spans(self, units: Sequence[str]) -> list[Span]:
+        """Return the whole trace as one part: a solution does not depend on it."""
+        return [(0, len(units) - 1)]
+
+    async def edit(self, session: Session, part: Part) -> Edited:
         """Return one solution; see :class:`drp.teachers.llm.LlmTeacher`."""
-        _ = earlier, complaints
-        message = user(fenced("question", trace.question))
-        completion = await whole_reply(session, load_prompt("direct.v1.txt"), message, 2_000)
-        final = boxed(completion.answer)
-        if final is None:
-            raise TeacherError(
-                "the solution has no \\boxed{} answer", kind="no_answer", raw=completion.answer
-            )
-        text = completion.answer.strip()
-        edit = Edit(first=0, last=len(units) - 1, action="rewrite", skills=("direct",), text=text)
-        script = EditScript(units=len(units), edits=(edit,))
-        return Proposal(script=script, answer=f"The answer is \\boxed{{{final}}}.", usage=session.usage)
+        system = Message(role="system", content=load_prompt(PROMPT))
+        turns = (system, user(fenced("question", part.trace.question)))
+        text, final = await read_reply(session, turns, ROOM, _solution)
+        edit = Edit(first=part.first, last=part.last, action="rewrite", skills=("direct",), text=text)
+        return Edited([edit], f"The answer is \\boxed{{{final}}}.")
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[Complaint]
     ) -> Proposal | None:
         """Return ``None``: a wrong solution is not mended by arguing."""
         _ = trace, units, proposal, complaints
         return None
+
+
+def _solution(reply: str) -> tuple[str, str]:
+    """Return a solution and the answer it ends on."""
+    final = boxed(reply)
+    if final is None:
+        raise TeacherError("the solution has no \\boxed{} answer", kind="no_answer", raw=reply)
+    return reply.strip(), final

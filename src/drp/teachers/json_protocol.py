@@ -21,9 +21,8 @@ def reply_schema(*, labelled: bool) -> dict[str, Any]:
         **({"skills": {"type": "array", "items": {"type": "string"}}} if labelled else {}),
         "text": {"type": ["string", "null"]},
     }
-    return _object(
-        {"edits": {"type": "array", "items": _object(fields)}, "answer": {"type": ["string", "null"]}}
-    )
+    text = {"type": ["string", "null"]}
+    return _object({"unusable": text, "edits": {"type": "array", "items": _object(fields)}, "answer": text})
 
 
 def _object(fields: dict[str, Any]) -> dict[str, Any]:
@@ -34,11 +33,13 @@ def render_json(edits: Sequence[Edit], *, labelled: bool = True) -> str:
     """Return edits as the JSON a teacher would write."""
     rows = [
         {"first": e.first + 1, "last": e.last + 1, "action": e.action}
-        | ({"skills": list(e.skills)} if labelled else {})
+        | ({"skills": [] if e.action == "delete" else list(e.skills)} if labelled else {})
         | {"text": e.text}
         for e in edits
     ]
-    return json.dumps({"edits": rows, "answer": None}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        {"unusable": None, "edits": rows, "answer": None}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def parse_json_reply(reply: str, first: int, last: int, *, labelled: bool = True) -> Parsed:
@@ -74,9 +75,19 @@ def parse_json_reply(reply: str, first: int, last: int, *, labelled: bool = True
     if not isinstance(rows, list):
         problems.append("the JSON has no list of edits")
     edits = accept(proposed, first, last, problems, labelled=labelled)
-    answer = cast("dict[str, Any]", data).get("answer") if isinstance(data, dict) else None
-    written = answer.strip() if isinstance(answer, str) and answer.strip() else None
-    return Parsed(tuple(edits), tuple(gaps(edits, first, last)), tuple(problems), written)
+    return Parsed(
+        tuple(edits),
+        tuple(gaps(edits, first, last)),
+        tuple(problems),
+        _said(data, "answer"),
+        _said(data, "unusable"),
+    )
+
+
+def _said(data: Any, field: str) -> str | None:
+    """Return what a reply says in a field, ``None`` where it says nothing."""
+    said = cast("dict[str, Any]", data).get(field) if isinstance(data, dict) else None
+    return said.strip() or None if isinstance(said, str) else None
 
 
 def _proposed(row: object) -> Proposed | None:

@@ -26,7 +26,7 @@ _COMMANDS = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u200e\u200f\u202a-\u202e]")
 
 
-_MARKERS = re.compile(r"<(/?(?:trace|steps|question|answer_part|so_far|text))>", re.IGNORECASE)
+_MARKERS = re.compile(r"<(/?(?:trace|steps|question|answer_part|so_far|what_follows|text))>", re.IGNORECASE)
 
 
 def harmless(text: str) -> str:
@@ -46,6 +46,8 @@ class Parsed:
     """What was wrong, one message each."""
     answer: str | None = None
     """The answer part, where the reply gives one."""
+    unusable: str | None = None
+    """Why nobody should learn from the trace, where the reply says so in a field of its own."""
 
 
 def render_units(units: Sequence[str], first: int = 0) -> str:
@@ -62,12 +64,13 @@ def render_units(units: Sequence[str], first: int = 0) -> str:
 
 
 def render_edits(edits: Sequence[Edit], *, labelled: bool = True) -> str:
-    """Return edits as the lines a teacher would write, with their skills if ``labelled``."""
+    """Return edits as the lines a teacher would write, with the skills of what stays if ``labelled``."""
     letters = {action: letter.upper() for letter, action in _ACTIONS.items()}
     lines: list[str] = []
     for edit in edits:
         span = f"{edit.first + 1}-{edit.last + 1}" if edit.last > edit.first else f"{edit.first + 1}"
-        line = f"{span} {letters[edit.action]}" + (f" {'+'.join(edit.skills)}" if labelled else "")
+        line = f"{span} {letters[edit.action]}"
+        line += f" {'+'.join(edit.skills)}" if labelled and edit.action != "delete" else ""
         lines.append(f"{line}: {edit.text.replace(chr(10), BREAK)}" if edit.text else line)
     return "\n".join(lines)
 
@@ -143,7 +146,8 @@ def accept(
 def _edit(p: Proposed, labelled: bool) -> Edit:
     skills = (p.skills or ("other",)) if labelled else ("step",) * (p.last - p.first + 1)
     if p.action in ("keep", "delete"):
-        reason = f"{skills[0]}, by the teacher" if p.action == "delete" else None
+        said = f"{p.skills[0]}, by the teacher" if p.skills else "by the teacher"
+        reason = said if p.action == "delete" else None
         return Edit(first=p.first, last=p.last, action=p.action, skills=skills[:1], reason=reason)
     # One skill, or one unit, is one step.
     merges = len(skills) > 1 and p.first < p.last and (p.action == "merge" or not labelled)

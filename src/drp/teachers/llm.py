@@ -1,8 +1,10 @@
-"""What the language-model teachers share: settings, prompts, windows, asking, polishing."""
+"""What the language-model teachers share: settings, prompts, asking, going part by part, polishing."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,21 +16,19 @@ from drp.engines.pricing import rough_tokens
 from drp.engines.providers import OTHER_MAX_OUTPUT, PRESETS
 from drp.engines.served import open_endpoint
 from drp.engines.settings import EndpointSettings
-from drp.errors import EditScriptError, TeacherError
+from drp.errors import UNUSABLE, EditScriptError, TeacherError
 from drp.pruning.alignment import fit_text, groups_of, similarity
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import SKILLS
 from drp.records import Completion, Edit, EditScript, Trace, Usage
 from drp.runs import layout
 from drp.runs.fingerprints import EXECUTION
-from drp.teachers.base import Proposal
-from drp.teachers.line_protocol import harmless
+from drp.teachers.base import Complaint, Proposal
 from drp.teachers.load import PRUNED, Call, Lengths
+from drp.teachers.parts import Part, Span, fenced, parts, spans
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, Writes
 from drp.teachers.replies import ReplyStore
 
-CARRIED = 800
-"""Characters of the pruned text so far that a later window is shown."""
 SHOWN_REPLY = 2_000
 """Characters of a reply that could not be read which the teacher is shown again."""
 
@@ -157,47 +157,14 @@ def user(*parts: str) -> Message:
     return Message(role="user", content="\n\n".join(part for part in parts if part))
 
 
-def fenced(tag: str, text: str) -> str:
-    """Return a text between markers that it cannot close itself."""
-    return f"<{tag}>\n{harmless(text)}\n</{tag}>"
+# "UNUSABLE: it adds where it should multiply and hits the answer by chance", also as `**UNUSABLE** …`; not "Unusable parts go".
+_UNUSABLE = re.compile(r"^\W{0,4}UNUSABLE\b[\W_]{0,6}(?P<reason>[^\n]*)")
 
 
-def context(trace: Trace, so_far: str = "") -> str:
-    """Return what a teacher is told besides the trace itself."""
-    parts = [fenced("question", trace.question), fenced("answer_part", trace.answer)]
-    if so_far:
-        parts.append(
-            "The edited trace so far ends (for reference, not to edit):\n" + fenced("so_far", so_far)
-        )
-    return "\n\n".join(parts)
-
-
-def windows(sizes: Sequence[int], most: int, most_chars: int) -> list[tuple[int, int]]:
-    """Cut items of the given sizes into runs ``first..last`` of at most ``most`` items and characters."""
-    found: list[tuple[int, int]] = []
-    start = size = 0
-    for index, length in enumerate(sizes):
-        if index > start and (index - start >= most or size + length > most_chars):
-            found.append((start, index - 1))
-            start, size = index, 0
-        size += length
-    return [*found, (start, len(sizes) - 1)] if sizes else []
-
-
-def shifted(edit: Edit, by: int) -> Edit:
-    """Return an edit of a window as one of the whole trace; backwards with a negative ``by``."""
-    borders = tuple(border + by for border in edit.borders)
-    return edit.model_copy(update={"first": edit.first + by, "last": edit.last + by, "borders": borders})
-
-
-def faults_of(
-    units: Sequence[str], earlier: EditScript, first: int, last: int, complaints: Sequence[str]
-) -> str:
-    """Return what a teacher is told of its earlier text for units ``first..last``, and what was wrong with it all."""
-    inside = [shifted(e, -first) for e in earlier.edits if first <= e.first and e.last <= last]
-    text = apply_script(units[first : last + 1], EditScript(units=last - first + 1, edits=tuple(inside)))
-    wrong = "\n".join(f"- {complaint}" for complaint in complaints)
-    return f"An earlier version:\n{fenced('text', text)}\n\nIt did not pass these checks; pass them now:\n{wrong}"
+def unusable(reason: str, raw: str) -> TeacherError:
+    """Return the error of a teacher that calls a trace unusable: it is final, and nothing is asked again."""
+    why = reason.strip() or "no reason given"
+    return TeacherError(f"the teacher calls the trace unusable: {why}", kind=UNUSABLE, raw=raw)
 
 
 class Session:
@@ -233,7 +200,8 @@ class Session:
         """Return a reply that says something.
 
         Raises:
-            TeacherError: The endpoint failed, refused or filtered, or the reply is reasoning alone.
+            TeacherError: The endpoint failed, refused or filtered, the reply is reasoning alone, or the teacher calls the
+                trace unusable.
         """
         reply = await self.store.ask(request)
         completion = reply.completion
@@ -248,7 +216,20 @@ class Session:
                 "the teacher used up its output on reasoning; raise prune.teacher.reasoning_tokens",
                 kind="only_reasoning",
             )
+        if verdict := _UNUSABLE.match(completion.answer):
+            raise unusable(verdict["reason"], completion.answer)
         return completion
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What a teacher makes of one part of a trace."""
+
+    edits: Sequence[Edit]
+    answer: str | None = None
+    """The answer part, where it was asked for."""
+    figures: dict[str, float] = field(default_factory=dict[str, float])
+    """What the protocol measured about itself."""
 
 
 class LlmTeacher(ABC):
@@ -280,12 +261,16 @@ class LlmTeacher(ABC):
         """The skills as the prompts name them."""
         return "; ".join(self.settings.skills) if self.settings.skills else "a few words of your own"
 
+    def spans(self, units: Sequence[str]) -> list[Span]:
+        """Return the parts in which a trace is shown."""
+        return spans(units, self.settings.window_units, self.settings.window_chars)
+
     async def prune(self, trace: Trace, units: Sequence[str], candidate: int = 0) -> Proposal:
         """Return one candidate; see :class:`drp.teachers.base.Teacher`."""
         return await self.propose(trace, units, self.session(candidate), None, ())
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[Complaint]
     ) -> Proposal | None:
         """Ask once more, showing the earlier result and what was wrong with it."""
         again = await self.propose(trace, units, self.session(0), proposal.script, complaints)
@@ -293,16 +278,47 @@ class LlmTeacher(ABC):
         kept = {"usage": proposal.usage | again.usage, "answer": again.answer or proposal.answer}
         return again.model_copy(update=kept)
 
-    @abstractmethod
     async def propose(
         self,
         trace: Trace,
         units: Sequence[str],
         session: Session,
         earlier: EditScript | None,
-        complaints: Sequence[str],
+        complaints: Sequence[Complaint],
     ) -> Proposal:
-        """Return a proposal, made from nothing or from an earlier one and complaints about it."""
+        """Return a proposal, made from nothing or from an earlier one and complaints about it.
+
+        A part of the trace that nothing is wrong with keeps its earlier edits, and is not asked about again.
+        """
+        edits: list[Edit] = []
+        answer: str | None = None
+        sums: dict[str, float] = {}
+        asked = 0
+        for part in parts(trace, units, self.spans(units), earlier, complaints):
+            if part.earlier and not part.complaints:
+                edits += part.earlier
+                continue
+            made = await self.edit(session, replace(part, before=tuple(edits)))
+            edits += made.edits
+            answer = made.answer or answer
+            asked += len(part.own)
+            for name, value in made.figures.items():
+                sums[name] = sums.get(name, 0.0) + value * len(part.own)
+        return Proposal(
+            script=EditScript(units=len(units), edits=tuple(edits)),
+            answer=answer,
+            figures={name: round(value / asked, 4) for name, value in sums.items()},
+            usage=session.usage,
+        )
+
+    @abstractmethod
+    async def edit(self, session: Session, part: Part) -> Edited:
+        """Return the edits of one part, over the units of the whole trace.
+
+        Raises:
+            TeacherError: No reply could be used; the message is the reason.
+            BudgetError: The budget does not allow the next request.
+        """
 
     async def polish(self, trace: Trace, units: Sequence[str], proposal: Proposal) -> Proposal | None:
         """Smooth the joins of a proposal; ``None`` where that is off, or changes nothing or too much."""

@@ -22,7 +22,7 @@ from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify, reflection_count
 from drp.records import Action, Check, Edit, EditScript, Trace
-from drp.teachers.base import Proposal, SingleProposal
+from drp.teachers.base import Complaint, Proposal, SingleProposal
 from drp.teachers.counting import Counting, counting
 from drp.teachers.late_corrections import Mended, mend
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings
@@ -111,7 +111,7 @@ class StudentTeacher(SingleProposal):
         return await self._proposal(trace, units, self.settings.coherence, self.settings.passes)
 
     async def repair(
-        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[str]
+        self, trace: Trace, units: Sequence[str], proposal: Proposal, complaints: Sequence[Complaint]
     ) -> Proposal | None:
         """Return the proposal with its shortest check brought back, if none was left; else what half the coherence leaves."""
         _ = complaints

@@ -2,7 +2,7 @@
 
 The first reply is a copy of the trace, laid back onto its units; what the teacher omitted or altered is
 measured. The second gives an action a step and the pruned trace as one text, from which the edit script
-is read off. Nothing is trusted that was cut off, and long traces go in windows.
+is read off. What was cut off goes on where it stopped, and long traces go in parts.
 """
 
 import re
@@ -15,26 +15,17 @@ from drp.engines.base import Message, Request
 from drp.engines.pricing import rough_tokens
 from drp.errors import EditScriptError, TeacherError
 from drp.pruning.alignment import Group, Step, align_steps, covered_until, fit_text
-from drp.pruning.apply import apply_script
-from drp.records import Action, Edit, EditScript, Trace
-from drp.teachers.base import Proposal
+from drp.records import Action, Edit, Trace
 from drp.teachers.edit_script import line_blocks
-from drp.teachers.llm import (
-    CARRIED,
-    LlmSettings,
-    LlmTeacher,
-    Session,
-    context,
-    faults_of,
-    fenced,
-    load_prompt,
-    shifted,
-    user,
-    windows,
-)
+from drp.teachers.labels import OTHER, listed
+from drp.teachers.llm import Edited, LlmSettings, LlmTeacher, Session, load_prompt, user
 from drp.teachers.load import ACTIONS, COPY, PRUNED, Call, Lengths
+from drp.teachers.parts import CARRIED, Part, behind, context, cut, faults, fenced, parts, shifted
+from drp.teachers.reading import read_reply
 from drp.teachers.replies import ReplyStore
 from drp.teachers.whole import WholeTeacher, whole_calls
+
+SEGMENTATION, COMPRESSION = "segmentation.v2.txt", "compression.v2.txt"
 
 _HEADER = re.compile(r"^\W{0,4}Step (\d{1,6})\W{0,3}:\W{0,3}[ \t]*", re.MULTILINE)
 _SKILL = re.compile(r"^\W{0,4}Skill\W{0,3}:\W{0,3}[ \t]*(?P<skill>[^\n]+)$", re.MULTILINE)
@@ -127,8 +118,8 @@ class TwoStageSettings(LlmSettings):
         said, thinking = lengths.question + lengths.answer + 200, lengths.thinking / times
         written = (ACTIONS + PRUNED) * thinking + (lengths.answer / 2 if writes_answer else 0.0)
         return [
-            self.call("segmentation.v1.txt", times, said + thinking, COPY * thinking),
-            self.call("compression.v1.txt", times, said + COPY * thinking, written),
+            self.call(SEGMENTATION, times, said + thinking, COPY * thinking),
+            self.call(COMPRESSION, times, said + COPY * thinking, written),
             *self.polishing(lengths),
         ]
 
@@ -138,47 +129,36 @@ class TwoStageTeacher(LlmTeacher):
 
     settings: TwoStageSettings
 
-    async def propose(
-        self,
-        trace: Trace,
-        units: Sequence[str],
-        session: Session,
-        earlier: EditScript | None,
-        complaints: Sequence[str],
-    ) -> Proposal:
-        """Return a proposal; see :class:`drp.teachers.llm.LlmTeacher`."""
-        edits: list[Edit] = []
-        answer: str | None = None
-        sums: dict[str, float] = {}
-        so_far = ""
-        settings = self.settings
-        for first, last in windows([len(u) for u in units], settings.window_units, settings.window_chars):
-            part = units[first : last + 1]
-            steps, figures = await self._divide(session, trace, part)
-            final = last == len(units) - 1
-            faults = faults_of(units, earlier, first, last, complaints) if earlier else ""
-            script, answer, more = await self._compress(
-                session, trace, part, steps, so_far, faults, final=final
-            )
-            edits += [shifted(edit, first) for edit in script.edits]
-            so_far = (so_far + apply_script(part, script))[-CARRIED:]
-            weight = len(part) / len(units)
-            for name, value in (figures | more).items():
-                sums[name] = sums.get(name, 0.0) + weight * value
-        script = EditScript(units=len(units), edits=tuple(edits))
-        figures = {name: round(value, 4) for name, value in sums.items()}
-        return Proposal(script=script, answer=answer, figures=figures, usage=session.usage)
+    async def edit(self, session: Session, part: Part) -> Edited:
+        """Return the edits of a part; see :class:`drp.teachers.llm.LlmTeacher`."""
+        steps, figures = await self._divide(session, part)
 
-    async def _divide(
-        self, session: Session, trace: Trace, units: Sequence[str]
-    ) -> tuple[list[Step], dict[str, float]]:
-        """Return the steps of a window and how well the teacher copied it."""
-        if self.settings.segmentation == "default":
+        def read(reply: str) -> Edited:
+            groups, text, answer, undecided = parse_compression(reply, steps)
+            if text is None or (part.whole and not text):
+                raise EditScriptError("the reply has no text after the mark ##")
+            if not text:  # a part may be repetition alone
+                skills = (steps[0].skill,)
+                gone = Edit(
+                    first=part.first, last=part.last, action="delete", skills=skills, reason="by the teacher"
+                )
+                return Edited([gone], answer, figures)
+            script, more = fit_text(part.own, groups, text)
+            edits = [shifted(edit, part.first) for edit in script.edits]
+            return Edited(edits, answer, figures | more | {"undecided_steps": undecided / len(steps)})
+
+        request = self._edition(session, part, steps)
+        return await read_reply(session, request.messages, request.sampling.max_new_tokens, read)
+
+    async def _divide(self, session: Session, part: Part) -> tuple[list[Step], dict[str, float]]:
+        """Return the steps of a part, over its own units, and how well the teacher copied it."""
+        units, settings = part.own, self.settings
+        if settings.segmentation == "default":
             return [Step(first, last, "step") for first, last in line_blocks(units)], {}
         copies: list[tuple[str, str]] = []
         covered = 0
-        for attempt in range(self.settings.max_calls):
-            completion = await session.ask(self._division(session, trace, units[covered:], attempt))
+        for attempt in range(settings.max_calls):
+            completion = await session.ask(self._division(session, part, covered, copies, attempt))
             found = parse_steps(completion.answer)
             if found:
                 copies += found
@@ -189,100 +169,69 @@ class TwoStageTeacher(LlmTeacher):
             raise TeacherError(
                 "the division of the trace holds no step", kind="invalid_segmentation", raw=session.raw
             )
-        steps, figures = align_steps(units, copies)
-        if figures["omitted_share"] > self.settings.max_omitted:
+        skills = [listed(skill, settings.skills) for _, skill in copies]
+        named = [(text, skill or OTHER) for (text, _), skill in zip(copies, skills, strict=True)]
+        steps, figures = align_steps(units, named)
+        if figures["omitted_share"] > settings.max_omitted:
             raise TeacherError(
                 f"the teacher's copy omits {figures['omitted_share']:.0%} of the trace (limit "
-                f"{self.settings.max_omitted:.0%})",
+                f"{settings.max_omitted:.0%})",
                 kind="lossy_segmentation",
                 raw=session.raw,
             )
-        return steps, figures | {"steps_lost": float(max(0, len(copies) - len(steps)))}
+        lost, strange = max(0, len(copies) - len(steps)), skills.count(None) / len(skills)
+        return steps, figures | {"steps_lost": float(lost), "skills_off_list": strange}
 
-    async def _compress(
+    def _division(
         self,
         session: Session,
-        trace: Trace,
-        units: Sequence[str],
-        steps: Sequence[Step],
-        so_far: str,
-        faults: str,
-        *,
-        final: bool,
-    ) -> tuple[EditScript, str | None, dict[str, float]]:
-        """Return the script of a window, the answer part if asked for, and what the reply lacked."""
-        problem = "the reply was cut off"
-        for attempt in range(self.settings.max_calls):
-            request = self._edition(session, trace, units, steps, so_far, faults, attempt, final=final)
-            completion = await session.ask(request)
-            groups, text, answer, undecided = parse_compression(completion.answer, steps)
-            if completion.finish_reason == "length":
-                continue
-            if not text:
-                problem = "the reply has no text after the mark ##"
-                continue
-            try:
-                script, figures = fit_text(units, groups, text)
-            except EditScriptError as error:
-                problem = str(error)
-                continue
-            return script, answer, figures | {"undecided_steps": undecided / len(steps)}
-        raise TeacherError(
-            f"{problem}, in {self.settings.max_calls} requests", kind="invalid_script", raw=session.raw
-        )
-
-    def _division(self, session: Session, trace: Trace, units: Sequence[str], attempt: int = 0) -> Request:
-        """Return the request to divide some units."""
-        system = load_prompt("segmentation.v1.txt").replace("{skills}", self.allowed_skills)
+        part: Part,
+        covered: int = 0,
+        copies: Sequence[tuple[str, str]] = (),
+        attempt: int = 0,
+    ) -> Request:
+        """Return the request to divide the units of a part that no copy covers yet; it shows the last steps of the copies."""
+        system = load_prompt(SEGMENTATION).replace("{skills}", self.allowed_skills)
+        units = part.own[covered:]
         rest = "".join(units)
-        message = user(context(trace), fenced("trace", rest), "Divide this trace into steps.")
+        done = cut("\n".join(f"{text}\nSkill: {skill}" for text, skill in copies[-2:]), -CARRIED)
+        shown = f"The steps before end so, and stand:\n{fenced('so_far', done)}" if done else ""
+        ask = f"Divide this {'rest of the ' if done else ''}trace into steps, from Step {len(copies) + 1} on."
+        place = "" if part.whole else "It is a part of a longer trace."
+        message = user(context(part), shown, fenced("trace", rest), place, ask)
         tokens = rough_tokens(rest) + 24 * len(units) + 200
         return session.request((Message(role="system", content=system), message), tokens, attempt)
 
-    def _edition(
-        self,
-        session: Session,
-        trace: Trace,
-        units: Sequence[str],
-        steps: Sequence[Step],
-        so_far: str,
-        faults: str,
-        attempt: int = 0,
-        *,
-        final: bool,
-    ) -> Request:
-        """Return the request to edit some steps; each attempt has more room than the one before."""
+    def _edition(self, session: Session, part: Part, steps: Sequence[Step]) -> Request:
+        """Return the request to edit some steps."""
         labelled = self.settings.segmentation == "skill"
         shown = "\n".join(
-            f"Step {n} ({s.skill}): {_text(units, s)}" if labelled else f"Step {n}: {_text(units, s)}"
+            f"Step {n} ({s.skill}): {_text(part.own, s)}" if labelled else f"Step {n}: {_text(part.own, s)}"
             for n, s in enumerate(steps, 1)
         )
         asks = [f"Decide about steps 1 to {len(steps)}, then write ## and the pruned trace."]
-        if final and self.write_answer:
+        if self.write_answer and part.ends:
             asks.append(
                 "After it write a line ## Answer and below it the student's answer part, shortened in its own "
                 "style, with the final answer in \\boxed{}."
             )
-        system = Message(role="system", content=load_prompt("compression.v1.txt"))
-        message = user(context(trace, so_far), fenced("steps", shown), faults, "\n".join(asks))
-        tokens = rough_tokens("".join(units) + trace.answer) + 14 * len(steps) + 200
-        return session.request((system, message), tokens * (attempt + 1), attempt)
+        told = (context(part, part.so_far()), fenced("steps", shown), behind(part), faults(part))
+        turns = (Message(role="system", content=load_prompt(COMPRESSION)), user(*told, "\n".join(asks)))
+        tokens = rough_tokens(part.text + part.trace.answer) + 14 * len(steps) + 200
+        return session.request(turns, tokens)
 
     def requests(self, trace: Trace, units: Sequence[str], steps: Sequence[Step]) -> list[Request]:
         """Return the requests of a trace if every reply is whole and divides it so; for estimates."""
         session, found = self.session(0), list[Request]()
-        settings = self.settings
-        for first, last in windows([len(u) for u in units], settings.window_units, settings.window_chars):
-            part = units[first : last + 1]
+        for part in parts(trace, units, self.spans(units), None, ()):
             inside = [
-                Step(s.first - first, s.last - first, s.skill)
+                Step(s.first - part.first, s.last - part.first, s.skill)
                 for s in steps
-                if first <= s.first and s.last <= last
+                if part.first <= s.first and s.last <= part.last
             ]
-            if settings.segmentation == "skill":
-                found.append(self._division(session, trace, part))
-            final = last == len(units) - 1
-            found.append(self._edition(session, trace, part, inside, "", "", final=final))
+            if self.settings.segmentation == "skill":
+                found.append(self._division(session, part))
+            found.append(self._edition(session, part, inside))
         return found
 
 
