@@ -62,17 +62,19 @@ class _Log(TrainerCallback):
 class _Supervised(OrderedByEpoch, SFTTrainer):
     """SFT whose batches hold the same examples however many processes share them."""
 
+    train_dataset: Any
+
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         # The last row is blank: its tokens have no loss and count for nothing in the mean over a batch.
-        weights = (train_dataset if train_dataset is not None else self.train_dataset)["input_ids"][:-1]
+        rows = (train_dataset if train_dataset is not None else self.train_dataset)["input_ids"][:-1]
         batch = self.args.train_batch_size * self.args.world_size
         return EpochSampler(
             LengthGroupedSampler(
-                batch * self.args.gradient_accumulation_steps, lengths=[len(r) for r in weights]
+                batch * self.args.gradient_accumulation_steps, lengths=[len(r) for r in rows]
             ),
             self.args.seed,
             self.epochs_behind,
-            blank=len(weights),
+            blank=len(rows),
             multiple=batch if self.args.world_size > 1 else 1,
         )
 
