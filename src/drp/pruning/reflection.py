@@ -10,7 +10,7 @@ from drp.pruning.skills import ALTERNATIVE, CONCLUSION, CONFIRMATION, VERIFICATI
 from drp.text.numbers import numbers_in
 
 Kind = Literal["verification", "alternative", "rereading"]
-HABIT = 3
+HABIT = 2
 """Steps of checking from which a trace has a habit of it that is to be kept."""
 LONGEST = 8
 """Units after which a step of checking is taken to be over, whatever they say."""
@@ -22,9 +22,9 @@ _PLUGS_BACK = re.compile(
     r"|(?:same|consistent) (?:answer|result|with)|✓|✔)",
     re.IGNORECASE,
 )
-# "After verifying it in two ways, …", "verifying with direct counting confirms it": tells of a check and is none.
+# "After verifying it in two ways, …", "both methods lead to the same": tells of a check and is none.
 _REPORTS = re.compile(
-    r"\b(?:(?:after|having) (?:\w+ ){0,2}(?:verif|(?:double-?|re-?)?check|confirm)\w+|(?:verif|check)\w*ing\b[^.,;]{0,60}\bconfirms)\b",
+    r"\b(?:(?:after|having) (?:\w+ ){0,2}(?:verif|(?:double-?|re-?)?check|confirm)\w+|(?:verif|check)\w*ing\b[^.,;]{0,60}\bconfirms|both (?:approaches|methods|ways))\b",
     re.IGNORECASE,
 )
 # "Wait, is it per week or per session?": the reading of the question is put to the test.
