@@ -1,19 +1,22 @@
 """How the checks judge prunings of real traces with planted faults, and sound ones beside them.
 
-    python tools/planted_faults.py DATA [--out FOLDER] [--most 60] [--show CHECK] [--seed 0]
+    python tools/planted_faults.py DATA [--half mend|hold|all] [--set first|second] [--out FOLDER] [--most 60] [--seed 0] [--show CHECK]
 
 ``DATA`` holds ``traces/*.jsonl`` (question, gold, thinking, answer, closed) and ``benchmarks/*.jsonl`` (their human
 solutions). A fault is planted by rule, without asking the check that shall find it: the sentence that brings in a
 number is deleted, the answer to a question, the correction of a slip, the conclusion. Sound prunings are made of the same traces.
+Checks are mended by the first set of faults on one half of the traces; the second set, of another construction, on the other half
+(``--half hold --set second``) tells how they judge what they were not made for.
 ``--show`` prints the misjudged ones of one check, to be read by eye.
 """
 
 import argparse
+import hashlib
 import json
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from drp.records import Check, EditScript
 from drp.reporting.terminal import print_table
 from drp.reporting.text import Table, markdown, percent
 from drp.text.units import split_units
-from plants import PLANTS, Pruning, Source
+from plants import SETS, Plant, Pruning, Source
 
 FEWEST = 30
 
@@ -41,8 +44,13 @@ class Count:
     passed: int = 0
 
 
-def sources(data: Path) -> Iterator[Source]:
-    """Yield the closed traces, each with a human solution of its question where there is one."""
+def half_of(name: str) -> str:
+    """Return to which half of the traces one belongs, by its id alone: ``mend``, by which checks are mended, or ``hold``."""
+    return "hold" if hashlib.sha256(name.encode()).digest()[0] % 2 else "mend"
+
+
+def sources(data: Path, half: str) -> Iterator[Source]:
+    """Yield the closed traces of a half, each with a human solution of its question where there is one."""
     written: dict[str, str] = {}
     for path in sorted((data / "benchmarks").glob("*.jsonl")):
         for row in _rows(path):
@@ -50,7 +58,8 @@ def sources(data: Path) -> Iterator[Source]:
             written.setdefault(row.get("problem") or row.get("question"), solution.strip())
     for path in sorted((data / "traces").glob("*.jsonl")):
         for row in _rows(path):
-            if row["thinking"].strip() and row["closed"] and row["answer"].strip():
+            wanted = half in ("all", half_of(row["id"]))
+            if wanted and row["thinking"].strip() and row["closed"] and row["answer"].strip():
                 yield Source(
                     row["id"], row["question"], str(row["gold"]), tuple(split_units(row["thinking"])), row["answer"],
                     written.get(row["question"], ""),
@@ -75,14 +84,19 @@ def judge(source: Source, pruning: Pruning, grader: Grader) -> tuple[dict[str, C
     }, pruning.script
 
 
-def measure(data: Path, most: int, seed: int, show: str | None) -> dict[str, dict[tuple[str, bool], Count]]:
+def measure(
+    traces: list[Source],
+    planted: Mapping[str, Sequence[Plant]],
+    most: int,
+    seed: int,
+    show: str | None,
+) -> dict[str, dict[tuple[str, bool], Count]]:
     """Plant, judge and count; every kind of pruning comes from at most ``most`` traces, drawn at random."""
     counts: dict[str, dict[tuple[str, bool], Count]] = defaultdict(lambda: defaultdict(Count))
-    traces = list(sources(data))
     random.Random(seed).shuffle(traces)
     with Grader() as grader:
         right = [source for source in traces if grader.is_correct(source.answer, source.gold)]
-        for check, plants in PLANTS.items():
+        for check, plants in planted.items():
             if show and check != show:
                 continue
             for plant in plants:
@@ -126,14 +140,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--most", type=int, default=60, help="prunings of one kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--half", choices=("mend", "hold", "all"), default="all", help="of the traces, by their ids"
+    )
+    parser.add_argument("--set", choices=tuple(SETS), default="first", help="of faults")
     parser.add_argument("--show", help="print what this check misjudged")
     args = parser.parse_args()
-    counts = measure(args.data, args.most, args.seed, args.show)
+    counts = measure(list(sources(args.data, args.half)), SETS[args.set], args.most, args.seed, args.show)
     found = table(counts)
     print_table(Console(width=200), found)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        command = f"python tools/planted_faults.py DATA --most {args.most} --seed {args.seed}"
+        command = f"python tools/planted_faults.py DATA --half {args.half} --set {args.set} --most {args.most} --seed {args.seed}"
         (args.out / "table.md").write_text(f"{markdown(found)}\n\nMade with `{command}`.\n", encoding="utf-8")
         record = {
             "command": command,

@@ -20,6 +20,10 @@ SOLVED = "Tom has 3 * 24 = 72. "
         (SOLVED + "Hmm, maybe I misinterpreted the problem. So 72.", []),
         ("Let me double-check. Mia has 24. " + SOLVED, []),  # nothing is there to be checked
         (SOLVED + "Let me check. Let me see.", []),
+        (SOLVED + "So after double-checking it in two ways, I can say it is 72.", []),  # tells of a check
+        (SOLVED + "Counting them directly and verifying with that confirms 72.", []),
+        (SOLVED + "Therefore, both approaches lead to the same result, which is 72.", []),
+        (SOLVED + "Then 72 and 15, and that adds up to 87.", []),  # arithmetic
         (
             SOLVED + "Is that right? Let me check it. Alternatively, 80 - 8 is it.",
             ["alternative"],

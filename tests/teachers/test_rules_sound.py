@@ -140,3 +140,11 @@ def test_a_far_correction_is_written_into_the_slip_only_if_nothing_was_computed_
     assert "3 * 24 = 72.\n\nSo Tom has 72 shells." in mended and "62" not in mended
     used, _ = prune(start + "Ana has 62 - 15 = 47.\n\n" + filler + end)
     assert "3 * 24 = 62" in used and "made a mistake" in used
+
+
+def test_the_rest_of_a_calculation_is_no_repetition() -> None:
+    """It was worked out before, but "50 + 29 = 79. So n = 57." without the steps between computes nothing."""
+    steps = "79 + 34 = 113 dogs that are in one of the three\n\n113 - 38 = 75 of them when those in two are left out\n\n75 - 18 = 57 of them at the very end of it\n\n"
+    trace = f"Okay, let me see.\n\n50 + 29 = 79\n\n{steps}Hmm, let me do it once more with the table.\n\n50 + 29 = 79 at first\n\n{steps}So n = 57 dogs. The answer is 57."
+    text, _ = prune(trace, "How many dogs are in the school?")
+    assert text.count("113 - 38 = 75") == 2

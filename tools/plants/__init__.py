@@ -5,10 +5,11 @@ A plant knows what it breaks from how it is made (the sentence that first names 
 
 from plants import conclusions, slips, supports, writing
 from plants.base import SOUND, Plant, Pruning, Source, whole
+from plants.second import SECOND
 
-__all__ = ["PLANTS", "Plant", "Pruning", "Source"]
+__all__ = ["SETS", "Plant", "Pruning", "Source"]
 
-PLANTS: dict[str, tuple[Plant, ...]] = {
+FIRST: dict[str, tuple[Plant, ...]] = {
     "concluded": (
         conclusions.ends_early,
         conclusions.announces_only,
@@ -44,3 +45,5 @@ PLANTS: dict[str, tuple[Plant, ...]] = {
     ),
 }
 """What is planted for each check, sound prunings too."""
+SETS: dict[str, dict[str, tuple[Plant, ...]]] = {"first": FIRST, "second": SECOND}
+"""Sets of plants by name."""

@@ -10,16 +10,21 @@ from drp.pruning.skills import ALTERNATIVE, CONCLUSION, CONFIRMATION, VERIFICATI
 from drp.text.numbers import numbers_in
 
 Kind = Literal["verification", "alternative", "rereading"]
-HABIT = 3
+HABIT = 2
 """Steps of checking from which a trace has a habit of it that is to be kept."""
 LONGEST = 8
 """Units after which a step of checking is taken to be over, whatever they say."""
 
 # "Plugging x = 3 back in", "substitute into the original equation", "working backwards", "which matches": a result is put to the test.
 _PLUGS_BACK = re.compile(
-    r"\b(?:(?:plug|substitut|put)\w*\b.{0,60}\b(?:back|original)\b|work\w* backwards?|in reverse"
-    r"|(?:which|that|this|it|everything|both|they)(?: all| also| indeed)? (?:match(?:es)?|checks? out|adds? up|agrees?)\b"
+    r"\b(?:(?:plug(?:ging)?|substitut(?:e|ing)|put(?:ting)?)\b.{0,60}\b(?:back|original)\b|work\w* backwards?|in reverse"
+    r"|(?:which|that|this|it|everything|both|they)(?: all| also| indeed)? (?:match(?:es)?|checks? out|adds? up(?! to\b)|agrees?)\b"
     r"|(?:same|consistent) (?:answer|result|with)|✓|✔)",
+    re.IGNORECASE,
+)
+# "After verifying it in two ways, …", "both methods lead to the same": tells of a check and is none.
+_REPORTS = re.compile(
+    r"\b(?:(?:after|having) (?:\w+ ){0,2}(?:verif|(?:double-?|re-?)?check|confirm)\w+|(?:verif|check)\w*ing\b[^.,;]{0,60}\bconfirms|both (?:approaches|methods|ways))\b",
     re.IGNORECASE,
 )
 # "Wait, is it per week or per session?": the reading of the question is put to the test.
@@ -75,7 +80,8 @@ def _says_something(block: Sequence[str], kind: Kind, given: Set[Fraction], foun
 
 def _opens(units: Sequence[str], at: int) -> Kind | None:
     text = units[at]
-    if VERIFICATION.search(text) or (_PLUGS_BACK.search(text) and has_substance(text)):
+    tests = VERIFICATION.search(text) or (_PLUGS_BACK.search(text) and has_substance(text))
+    if tests and not _REPORTS.search(text):
         return "verification"
     if ALTERNATIVE.search(text):
         return "alternative"

@@ -119,8 +119,6 @@ _ANNOUNCES = re.compile(
 )
 CHECKED = "verifies what stands before"
 """The reason of a check that comes to a verdict."""
-CHECKED_IN_LINE = "verifies in one line"
-"""The reason of a step that is one line and calls itself a check."""
 LONGEST_CHECK = 14
 """A check that has no verdict after this many units is not clear."""
 LONGEST_BRANCH = 24
@@ -183,7 +181,7 @@ def check_at(lines: Sequence[Line], start: int, stop: int, known: Set[Fact]) -> 
     if _within_check(lines, start):
         return None
     if opening.is_step and is_step_check(opening):
-        return Passage(start, start, CHECKED_IN_LINE)
+        return Passage(start, start, "verifies in one line")
     if not OPENS_CHECK.search(opening.text) or _SEEKS.search(opening.text):
         return None
     verdict, said = False, False
@@ -274,7 +272,18 @@ def repetition_at(
         pending += len(line.text.split())
         if line.last_in_paragraph:
             last, words, pending = line.index, words + pending, 0
-    return Passage(start, last, "repeats what stands before") if words >= LONG_REPETITION else None
+    if words < LONG_REPETITION or _goes_on_repeating(lines, start):
+        return None
+    return Passage(start, last, "repeats what stands before")
+
+
+def _goes_on_repeating(lines: Sequence[Line], start: int) -> bool:
+    """Return whether the line before is said again too, and stays.
+
+    Behind "50 + 29 = 79", which was worked out before, it is the rest of a calculation, and what follows takes its result.
+    """
+    said = lines[start - 1].relations if start else frozenset[str]()
+    return bool(said) and any(line.relations == said for line in lines[: start - 1])
 
 
 def repeats(line: Line, earlier: Line, overlap: float) -> bool:

@@ -22,7 +22,6 @@ from drp.teachers.conclusion import Answer, agrees, closing, concluded
 from drp.teachers.mending import mend
 from drp.teachers.passages import (
     CHECKED,
-    CHECKED_IN_LINE,
     TALK,
     Passage,
     branch_at,
@@ -289,7 +288,7 @@ class _Pass:
 
     def _restore_check(self) -> None:
         """Bring back the shortest verification that went in the middle, where it is one that counts."""
-        gone = [p for p in self.passages if p.reason in (CHECKED, CHECKED_IN_LINE)]
+        gone = [p for p in self.passages if p.reason == CHECKED]
         for passage in sorted(gone, key=lambda p: (p.last - p.first, p.first)):
             self.passages.remove(passage)
             if self._checks():
