@@ -23,7 +23,9 @@ def shown_units(body: dict[str, Any]) -> dict[int, str]:
 
 def edit_lines(body: dict[str, Any]) -> list[str]:
     """Delete what verifies, keep the rest, one line a unit."""
-    skills = ("verification", "arithmetic") if "Skills, spelled so" in body["messages"][0]["content"] else ("", "")
+    skills = (
+        ("verification", "arithmetic") if "Skills, spelled so" in body["messages"][0]["content"] else ("", "")
+    )
     return [
         (f"{n} D {skills[0]}" if WASTE.search(t) else f"{n} K {skills[1]}").strip()
         for n, t in shown_units(body).items()

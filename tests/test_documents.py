@@ -11,6 +11,7 @@ import yaml
 
 from drp.cli.app import app
 from drp.recipe import Recipe, load_recipe
+from drp.recipe.naming import named_teacher
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
@@ -51,7 +52,7 @@ def test_a_command_of_the_documents_is_one(command: str) -> None:
     if recipe and "=" in recipe:
         recipe, overrides = None, [recipe, *overrides]
     if teacher := context.params.get("teacher"):
-        overrides.append(f"prune.teacher={teacher}")
+        overrides += named_teacher(teacher)
     if recipe or overrides:
         assert isinstance(load_recipe(recipe and ROOT / recipe, overrides), Recipe)
 

@@ -41,7 +41,7 @@ def test_an_estimate_without_traces_assumes_their_length_and_says_so(tmp_path: P
     said: list[str] = []
     recipe = load_recipe(None, ASKING)
     few = estimate_costs(recipe, tmp_path, None, said.append, limit=10, trace_tokens=1000)
-    assert [e.protocol for e in few] == ["edit_script", "two_stage", "direct", "none"]
+    assert [e.protocol for e in few] == ["edit_script", "edit_script/json", "two_stage", "direct", "none"]
     assert {e.traces for e in few} == {10} and "assuming 1,000 tokens each" in said[0]
     many = estimate_costs(recipe, tmp_path, None, said.append, limit=20, trace_tokens=1000)
     longer = estimate_costs(recipe, tmp_path, None, said.append, limit=10, trace_tokens=2000)
@@ -52,7 +52,7 @@ def test_an_estimate_without_traces_assumes_their_length_and_says_so(tmp_path: P
     grown = {
         b.protocol for a, b in zip(few, longer, strict=True) if b.usage.prompt_tokens > a.usage.prompt_tokens
     }
-    assert grown == {"edit_script", "two_stage", "none"}  # direct sees the question alone
+    assert grown == {"edit_script", "edit_script/json", "two_stage", "none"}  # direct sees the question alone
 
 
 def test_an_estimate_measures_the_traces_on_file_that_a_teacher_would_see() -> None:

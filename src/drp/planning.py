@@ -1,6 +1,6 @@
 """Before anything runs: what a recipe would do, and what its teacher would cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from drp.benchmarks.public import PUBLIC
@@ -94,10 +94,15 @@ def _alternatives(settings: PruneSettings) -> Iterator[tuple[str, PruneSettings]
     given = settings.teacher.model_dump(exclude_unset=True)
     for name in TEACHERS.names():
         kind = TEACHERS.settings(name)
-        if issubclass(kind, LlmSettings):
-            shared = {field: value for field, value in given.items() if field in kind.model_fields}
-            other = kind.model_validate({**shared, "kind": name, "segmentation": "skill"})
-            yield name, settings.model_copy(update={"teacher": other})
+        if not issubclass(kind, LlmSettings):
+            continue
+        ways: dict[str, Mapping[str, str]] = {"": {}}
+        ways |= {way: set_ for way, set_ in kind.protocols.items() if "segmentation" not in set_}
+        told = {field for set_ in ways.values() for field in set_}
+        shared = {f: value for f, value in given.items() if f in kind.model_fields and f not in told}
+        for way, set_ in ways.items():
+            other = kind.model_validate({**shared, "kind": name, "segmentation": "skill", **set_})
+            yield f"{name}/{way}".rstrip("/"), settings.model_copy(update={"teacher": other})
     if isinstance(settings.teacher, LlmSettings):
         whole = settings.teacher.model_copy(update={"segmentation": "none"})
         yield "none", settings.model_copy(update={"teacher": whole})

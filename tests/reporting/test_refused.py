@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from drp.records import Check, Edit, EditScript, PrunedTrace
+from drp.records import Check, Edit, EditScript, Failure, PrunedTrace
 from drp.reporting.refused import refused, refused_page
 from drp.reporting.write import write_report
 from drp.runs.folder import RunFolder
@@ -43,6 +43,17 @@ def test_the_first_failed_check_of_each_trace_counts_and_three_are_shown() -> No
     assert page and page.count("⟦−") == 4 and "`b2`" in page and "`b3`" not in page and "`fine`" not in page
     assert "````\nSo ```3 * 24" in page  # the trace's own fence ends nothing
     assert refused([pruned("fine")]) is None and refused_page([]) is None
+
+
+def test_what_the_teacher_called_unusable_stands_beside_what_the_checks_refused() -> None:
+    """It stood among the failures of the endpoint, and its reason nowhere but in errors.jsonl."""
+    failure = Failure(
+        id="u", stage="prune", kind="unusable", message="the teacher calls the trace unusable: it guesses"
+    )
+    table = refused([pruned("a", "supported")], [failure])
+    assert table and table.rows[-1] == ("unusable", "1", failure.message)
+    page = refused_page([], [failure])
+    assert page and "`u`: the teacher calls the trace unusable: it guesses" in page
 
 
 def test_the_page_of_refused_traces_goes_with_its_cause(tmp_path: Path) -> None:

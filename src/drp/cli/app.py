@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from drp.cli.options import Counter, Limit, Out, Overrides, Partial, RecipePath, named, recipe_of
+from drp.cli.options import Counter, Limit, Out, Overrides, Partial, RecipePath, Teacher, named, recipe_of
 
 if TYPE_CHECKING:
     from drp.cli.tables import Format
@@ -108,9 +108,7 @@ def prune(
     traces: Annotated[
         Path | None, typer.Option("--traces", help="Prune traces of this JSONL file instead of a run's own.")
     ] = None,
-    teacher: Annotated[
-        str | None, typer.Option("--teacher", help="Teacher, instead of the recipe's.")
-    ] = None,
+    teacher: Teacher = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", help="Folder or hub id of the tokenizer that counts tokens.")
     ] = None,
@@ -119,11 +117,10 @@ def prune(
     partial: Partial = False,
 ) -> None:
     """Let the teacher prune traces: a run's own, or with --traces those of any JSONL file."""
-    changes = list(overrides or [])
-    changes += [f"prune.teacher={teacher}"] if teacher else []
+    recipe, changes = named(recipe, overrides, teacher)
     changes += [f"prune.tokenizer={tokenizer}"] if tokenizer else []
     if traces is not None:
-        _prune_file(traces, *named(recipe, changes), out or Path("runs") / traces.stem, limit)
+        _prune_file(traces, recipe, changes, out or Path("runs") / traces.stem, limit)
         return
     from drp import api
     from drp.cli.tables import print_refused
@@ -131,7 +128,7 @@ def prune(
     recipe, changes = recipe_of(recipe, changes, out)
     with _terminal() as (progress, say):
         pruned = api.prune(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
-    print_refused(pruned)
+    print_refused(pruned, out)
 
 
 def _prune_file(traces: Path, recipe: str | None, changes: list[str], out: Path, limit: int | None) -> None:
@@ -149,7 +146,7 @@ def _prune_file(traces: Path, recipe: str | None, changes: list[str], out: Path,
             pruned = api.prune(loaded, traces=traces, out=out, limit=limit, progress=progress, say=say)
         except IncompleteError as error:  # what did work is shown first
             owed = error
-    print_refused(pruned)
+    print_refused(pruned, out)
     print_pruning(read_summary(out), f"{traces.name} (tokens by {loaded.prune.tokenizer or 'mini'})")
     if owed:
         raise owed
@@ -172,6 +169,7 @@ def estimate(
     probe: Annotated[
         int, typer.Option("--probe", min=0, help="Prune this many traces for real and scale up; costs money.")
     ] = 0,
+    teacher: Teacher = None,
     out: Out = None,
     limit: Limit = None,
 ) -> None:
@@ -183,7 +181,7 @@ def estimate(
     from drp.recipe import load_recipe
     from drp.reporting.terminal import print_table
 
-    loaded = load_recipe(*named(recipe, overrides))
+    loaded = load_recipe(*named(recipe, overrides, teacher))
     with _terminal() as (_, say):
         found = api.estimate(
             loaded, traces=traces, trace_tokens=trace_tokens, probe=probe, out=out, limit=limit, say=say

@@ -34,10 +34,25 @@ Counter = Annotated[
     ),
 ]
 
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        help="Teacher, instead of the recipe's: KIND, or KIND/PROTOCOL such as edit_script/json.",
+        show_default=False,
+    ),
+]
 
-def named(recipe: str | None, overrides: list[str] | None) -> tuple[str | None, list[str]]:
-    """Tell a recipe from the first change to one, where only changes were given."""
+
+def named(
+    recipe: str | None, overrides: list[str] | None, teacher: str | None = None
+) -> tuple[str | None, list[str]]:
+    """Tell a recipe from the first change to one, where only changes were given; a named teacher is the last change."""
     changes = list(overrides or [])
+    if teacher:
+        from drp.recipe.naming import named_teacher
+
+        changes += named_teacher(teacher)
     return (None, [recipe, *changes]) if recipe is not None and "=" in recipe else (recipe, changes)
 
 

@@ -1,6 +1,7 @@
 """Tables on the terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import typer
@@ -12,11 +13,12 @@ from drp.recipe import PruneSettings
 from drp.records import PrunedTrace
 from drp.reporting.comparison import compared, compared_figures, figures, tested
 from drp.reporting.pairing import ComparedRuns
-from drp.reporting.refused import refused
+from drp.reporting.refused import refused, unusable
 from drp.reporting.summary import RunSummary
 from drp.reporting.terminal import print_table
 from drp.reporting.text import Table, as_csv, before_after, latex, markdown, measured, pruning, training
 from drp.reporting.write import protocol_line
+from drp.runs.reader import RunReader
 from drp.stages.estimate import Estimate
 
 Format = Literal["table", "markdown", "csv", "latex"]
@@ -30,9 +32,9 @@ def show(console: Console, table: Table, form: Format) -> None:
         typer.echo({"markdown": markdown, "csv": as_csv, "latex": latex}[form](table), nl=form == "markdown")
 
 
-def print_refused(pruned: Sequence[PrunedTrace]) -> None:
-    """Print which checks refused how many traces, if any did."""
-    if table := refused(pruned):
+def print_refused(pruned: Sequence[PrunedTrace], run: Path | None = None) -> None:
+    """Print which checks refused how many traces, and what the teacher called unusable in a run, if anything was refused."""
+    if table := refused(pruned, unusable(RunReader(run)) if run else ()):
         print_table(Console(), table)
 
 

@@ -11,7 +11,7 @@ from drp.pruning.apply import apply_script
 from drp.records import PrunedTrace
 from drp.reporting import text
 from drp.reporting.histogram import histogram_html
-from drp.reporting.refused import refused_page
+from drp.reporting.refused import refused_page, unusable
 from drp.reporting.standing import evaluated
 from drp.reporting.summary import RunSummary, benchmark_order, by_benchmark, summarise, without_texts
 from drp.runs import layout
@@ -29,11 +29,12 @@ def write_report(run: Path, name: str) -> Path:
     folder.mkdir(exist_ok=True)
     write_atomically(folder / layout.SUMMARY, summary.model_dump_json(indent=1) + "\n")
     write_atomically(folder / layout.REPORT_MARKDOWN, report_markdown(summary))
-    if page := refused_page(_pruned(RunReader(run, _ignore))):
+    reader = RunReader(run, _ignore)
+    if page := refused_page(_pruned(reader), unusable(reader)):
         write_atomically(folder / layout.REFUSED, page)
     else:
         (folder / layout.REFUSED).unlink(missing_ok=True)
-    write_atomically(folder / layout.REPORT_HTML, _html(RunReader(run, _ignore), summary))
+    write_atomically(folder / layout.REPORT_HTML, _html(reader, summary))
     return folder / layout.REPORT_HTML
 
 

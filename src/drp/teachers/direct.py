@@ -1,6 +1,6 @@
 """Teacher ``direct``: a strong model's own short solutions, the paper's baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from drp.engines.base import Message
@@ -27,6 +27,7 @@ class DirectSettings(LlmSettings):
 
     prunes: ClassVar[bool] = False
     writes: ClassVar[Writes] = "always"
+    protocols: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     @property
     def name(self) -> str:

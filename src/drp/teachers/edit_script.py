@@ -4,11 +4,11 @@ Decomposition is lossless by construction, every action can be traced, and a rep
 shorter than a copy of the trace would be. Long traces go in parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from drp.engines.base import Message, Request
 from drp.errors import TeacherError
@@ -46,6 +46,11 @@ class EditScriptSettings(LlmSettings):
     format: Literal["lines", "json"] = "lines"
     """Reply format: compact lines, or JSON by schema."""
 
+    protocols: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        **LlmSettings.protocols,
+        "json": {"format": "json"},
+    }
+
     def teacher(self, store: ReplyStore, *, write_answer: bool) -> LlmTeacher:
         """Return the protocol."""
         kind = WholeTeacher if self.segmentation == "none" else EditScriptTeacher
@@ -60,7 +65,7 @@ class EditScriptSettings(LlmSettings):
         written = (edits + NEW_TEXT * lengths.thinking) / times + (
             lengths.answer / 2 if writes_answer else 0.0
         )
-        shown = lengths.question + lengths.answer + 200 + (lengths.thinking + 5 * lengths.units) / times
+        shown = self.shown(lengths) + 5 * lengths.units / times
         prompt = JSON_PROMPT if json else PROMPT
         return [self.call(prompt, times, shown, written), *self.polishing(lengths)]
 

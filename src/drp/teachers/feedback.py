@@ -108,18 +108,18 @@ def _alone(edit: Edit, units: int) -> EditScript:
 
 
 def _checking(trace: Trace, units: Sequence[str], script: EditScript, check: Check) -> Iterator[Complaint]:
-    """Quote the shortest steps of checking that went."""
+    """Quote steps of checking that went: verifications before other ways, short ones first."""
     stays = {i for edit in script.edits if edit.action == "keep" for i in range(edit.first, edit.last + 1)}
     steps = [
-        s for s in reflective_steps(trace.question, units) if not stays.issuperset(range(s.first, s.last + 1))
+        (step.kind != "verification", "".join(units[step.first : step.last + 1]), step.first)
+        for step in reflective_steps(trace.question, units)
+        if not stays.issuperset(range(step.first, step.last + 1))
     ]
-    texts = sorted(
-        (("".join(units[s.first : s.last + 1]), s.first) for s in steps), key=lambda pair: len(pair[0])
-    )
-    if texts:
-        some = " or ".join(shown(text, QUOTED) for text, _ in texts[:3])
-        before, after = check.figures.get("before", 0), check.figures.get("after", 0)
-        yield Complaint(text=f"{after:g} of {before:g} stay; keep whole, for one, {some}", at=texts[0][1])
+    if steps:
+        best = sorted(steps, key=lambda step: (step[0], len(step[1])))[:3]
+        some = " or ".join(shown(text, QUOTED) for _, text, _ in best)
+        before, after = check.figures["before"], check.figures["after"]
+        yield Complaint(text=f"{after:g} of {before:g} stay; keep whole, for one, {some}", at=best[0][2])
 
 
 def _size(trace: Trace, units: Sequence[str], script: EditScript, check: Check) -> Iterator[Complaint]:

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -24,7 +24,7 @@ from drp.records import Completion, Edit, EditScript, Trace, Usage
 from drp.runs import layout
 from drp.runs.fingerprints import EXECUTION
 from drp.teachers.base import Complaint, Proposal
-from drp.teachers.load import PRUNED, Call, Lengths
+from drp.teachers.load import AROUND, PRUNED, Call, Lengths
 from drp.teachers.parts import Part, Span, fenced, parts, spans
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings, Writes
 from drp.teachers.replies import ReplyStore
@@ -72,6 +72,10 @@ class LlmSettings(TeacherSettings):
     polish_similarity: float = Field(default=0.85, ge=0, le=1)
     """Least similarity of the polished text to the text before, in words."""
 
+    protocols: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "default": {"segmentation": "default"},
+        "none": {"segmentation": "none"},
+    }
     writes: ClassVar[Writes] = "if asked"
     most_candidates: ClassVar[int | None] = None
 
@@ -136,6 +140,12 @@ class LlmSettings(TeacherSettings):
     def windows_of(self, lengths: Lengths) -> int:
         """Return in how many windows a trace of such lengths is shown."""
         return max(1, -(-lengths.units // self.window_units), -(-lengths.thinking // self.window_chars))
+
+    def shown(self, lengths: Lengths) -> float:
+        """Return the characters of a trace, and of what is told with it, that one request shows."""
+        times = self.windows_of(lengths)
+        around = AROUND * (times - 1) / times
+        return lengths.question + lengths.answer + 200 + lengths.thinking / times + around
 
     def call(self, prompt: str, times: int, shown: float, written: float) -> Call:
         """Return a kind of request from the name of its prompt, and the characters shown and written in each."""

@@ -1,7 +1,7 @@
 """What a teacher's protocol is expected to take for a trace: requests, tokens in, tokens out.
 
-Ratios between a trace and its reply come from replies a language model wrote for five real traces
-(62 to 185 units each, in both protocols); they are estimates, and a probe replaces them by measurement.
+Ratios between a trace and its reply come from replies that strong language models wrote for thirteen real traces of 11 to
+185 units (``results/protocols`` has the figures); they are estimates, and a probe replaces them by measurement.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,18 @@ from drp.text.units import split_units
 CHARS_PER_TOKEN = 3.5
 """Of English with formulas, by the tokenizers of today's large models; about ± 15 %."""
 CHARS_PER_UNIT = 70
-EDITS_PER_UNIT = 0.33
-"""Edits a unit in the five replies: 0.28 to 0.44."""
-LINE_CHARS, JSON_CHARS = 23, 80
-"""Characters of an edit without its text."""
-NEW_TEXT = 0.07
+EDITS_PER_UNIT = 0.35
+"""Edits a unit: 0.28 to 0.44."""
+LINE_CHARS, JSON_CHARS = 16, 75
+"""Characters of an edit without its text; what is deleted names no skill."""
+NEW_TEXT = 0.06
 """Characters of rewrites and merges per character of the trace: 0 to 0.09."""
-COPY, ACTIONS, PRUNED = 1.25, 0.06, 0.28
-"""Characters per character of the trace: a labelled copy, decisions a step, the pruned text."""
-DIRECT_TOKENS = 186
-"""Mean length of the short solutions in the paper."""
+COPY, ACTIONS, PRUNED = 1.2, 0.08, 0.26
+"""Characters per character of the trace: a labelled copy (1.18 to 1.31), decisions a step, the pruned text."""
+DIRECT_TOKENS = 75
+"""Length of a short solution as the prompt asks for one: 63 on average; models that explain more write up to 200."""
+AROUND = 1_400
+"""Characters of what stands before a part of a trace, and comes behind it, that its request shows besides."""
 
 
 @dataclass(frozen=True)

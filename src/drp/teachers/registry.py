@@ -1,7 +1,7 @@
 """The teachers that a recipe may name, what each says of itself, and what it is opened with."""
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,8 @@ class TeacherSettings(Kind):
     """Whether it writes the answer part."""
     most_candidates: ClassVar[int | None] = 1
     """How many different candidates it can write for a trace; ``None``: any number."""
+    protocols: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Other ways of working by name, as ``json`` in ``edit_script/json``, and the fields that each sets."""
     loads_student: ClassVar[bool] = False
     """Whether it takes the student's weights in this process."""
 

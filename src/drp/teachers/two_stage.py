@@ -115,11 +115,11 @@ class TwoStageSettings(LlmSettings):
         if self.segmentation == "none":
             return whole_calls(self, lengths, writes_answer=writes_answer)
         times = self.windows_of(lengths)
-        said, thinking = lengths.question + lengths.answer + 200, lengths.thinking / times
+        shown, thinking = self.shown(lengths), lengths.thinking / times
         written = (ACTIONS + PRUNED) * thinking + (lengths.answer / 2 if writes_answer else 0.0)
         return [
-            self.call(SEGMENTATION, times, said + thinking, COPY * thinking),
-            self.call(COMPRESSION, times, said + COPY * thinking, written),
+            self.call(SEGMENTATION, times, shown, COPY * thinking),
+            self.call(COMPRESSION, times, shown + (COPY - 1) * thinking, written),
             *self.polishing(lengths),
         ]
 

@@ -56,5 +56,4 @@ def whole_calls(settings: LlmSettings, lengths: Lengths, *, writes_answer: bool)
     """Return what shortening a trace at once takes."""
     times = settings.windows_of(lengths)
     written = PRUNED * lengths.thinking / times + (lengths.answer / 2 if writes_answer else 0.0)
-    shown = lengths.question + lengths.answer + 200 + lengths.thinking / times
-    return [settings.call(PROMPT, times, shown, written), *settings.polishing(lengths)]
+    return [settings.call(PROMPT, times, settings.shown(lengths), written), *settings.polishing(lengths)]
