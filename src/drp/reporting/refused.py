@@ -1,11 +1,13 @@
 """What the checks refused: a table of reasons, and examples as text with the seams marked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from drp.pruning.show import Refusals, marked, refusals
 from drp.records import PrunedTrace
 from drp.reporting import text
 from drp.reporting.text import Table
+from drp.runs import layout
+from drp.runs.reader import RunReader
 from drp.text.units import split_units
 
 MOST = 3
@@ -15,6 +17,18 @@ MOST = 3
 def refused(pruned: Iterable[PrunedTrace]) -> Table | None:
     """Return how many traces failed which check first, with an example of what was found; ``None`` if none was refused."""
     return _table(refusals(pruned, 1))
+
+
+def refused_table(run: RunReader) -> Table | None:
+    """Return the same of what the last command of a run wanted."""
+    return refused(wanted_traces(run))
+
+
+def wanted_traces(run: RunReader) -> Iterator[PrunedTrace]:
+    """Yield the pruned traces that the last command wanted, one in memory at a time."""
+    wanted = run.wanted(layout.PRUNE)
+    among = None if wanted is None else set(wanted)
+    return (p for p in run.records(layout.PRUNE, PrunedTrace) if among is None or p.id in among)
 
 
 def refused_page(pruned: Iterable[PrunedTrace]) -> str | None:

@@ -1,25 +1,18 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
-from drp.pruning.apply import apply_script
-from drp.records import PrunedTrace
 from drp.reporting import text
-from drp.reporting.histogram import histogram_html
-from drp.reporting.refused import refused_page
-from drp.reporting.standing import evaluated
-from drp.reporting.summary import RunSummary, benchmark_order, by_benchmark, summarise, without_texts
+from drp.reporting.page.document import write_page
+from drp.reporting.page.overview import PageRun
+from drp.reporting.refused import refused_page, wanted_traces
+from drp.reporting.summary import RunSummary, summarise
 from drp.runs import layout
 from drp.runs.journal import write_atomically
 from drp.runs.reader import RunReader
-from drp.text.units import split_units
-
-SHOWN = 10
 
 
 def write_report(run: Path, name: str) -> Path:
@@ -29,12 +22,26 @@ def write_report(run: Path, name: str) -> Path:
     folder.mkdir(exist_ok=True)
     write_atomically(folder / layout.SUMMARY, summary.model_dump_json(indent=1) + "\n")
     write_atomically(folder / layout.REPORT_MARKDOWN, report_markdown(summary))
-    if page := refused_page(_pruned(RunReader(run, _ignore))):
+    reader = RunReader(run, _ignore)
+    if page := refused_page(wanted_traces(reader)):
         write_atomically(folder / layout.REFUSED, page)
     else:
         (folder / layout.REFUSED).unlink(missing_ok=True)
-    write_atomically(folder / layout.REPORT_HTML, _html(RunReader(run, _ignore), summary))
-    return folder / layout.REPORT_HTML
+    return write_page(folder / layout.REPORT_HTML, [PageRun(reader, summary, protocol_line(summary), name)])
+
+
+def write_view(runs: Mapping[str, Path], out: Path) -> Path:
+    """Write one page of several runs, by the names it calls them; return its path.
+
+    Raises:
+        RunFolderError: A run cannot be read.
+        DiskError: The page cannot be written.
+    """
+    shown: list[PageRun] = []
+    for name, path in runs.items():
+        summary = summarise(path, name)
+        shown.append(PageRun(RunReader(path, _ignore), summary, protocol_line(summary), name))
+    return write_page(out, shown)
 
 
 def read_summary(run: Path) -> RunSummary:
@@ -92,57 +99,5 @@ def _made_with(summary: RunSummary) -> str:
     return "Made with " + ", ".join(f"{k} {v}" for k, v in summary.versions.items()) + "."
 
 
-def _pruned(run: RunReader) -> Iterator[PrunedTrace]:
-    """Yield the pruned traces that the last command wanted, one in memory at a time."""
-    wanted = run.wanted(layout.PRUNE)
-    among = None if wanted is None else set(wanted)
-    return (p for p in run.records(layout.PRUNE, PrunedTrace) if among is None or p.id in among)
-
-
 def _ignore(_: str) -> None:
     """Say nothing of a newer version's fields: the summary's notes do."""
-
-
-def _shown_traces(run: RunReader) -> list[dict[str, Any]]:
-    """Return the first accepted traces, then dropped ones, as coloured steps."""
-    ranked = run.stage(layout.PRUNE).wanted_records(PrunedTrace, without_texts)
-    chosen = [p.id for p in sorted(ranked, key=lambda p: not p.accepted)[:SHOWN]]
-    whole = {p.id: p for p in run.records(layout.PRUNE, PrunedTrace) if p.id in chosen}
-    shown: list[dict[str, Any]] = []
-    for trace in (whole[identity] for identity in chosen):
-        units = split_units(trace.original_thinking)
-        steps = [
-            {
-                "action": edit.action,
-                "skills": " + ".join(edit.skills),
-                "before": "".join(units[edit.first : edit.last + 1]),
-                "after": edit.text,
-                "reason": edit.reason,
-            }
-            for edit in trace.script.edits
-        ]
-        shown.append({"trace": trace, "steps": steps, "pruned": apply_script(units, trace.script)})
-    return shown
-
-
-def _first_example(run: RunReader) -> str | None:
-    """Return the first training example as it was written before training, if there was one."""
-    file = run.path / layout.TRAIN / layout.FIRST_EXAMPLE
-    return file.read_text(encoding="utf-8") if file.is_file() else None
-
-
-def _html(run: RunReader, summary: RunSummary) -> str:
-    environment = Environment(
-        loader=PackageLoader("drp.reporting"), autoescape=select_autoescape(["html", "jinja"])
-    )
-    before, after = (by_benchmark(evaluated(run, which)) for which in (layout.BASE, summary.outcome))
-    chart = histogram_html(before, after, summary.outcome, sorted(before, key=benchmark_order))
-    return environment.get_template("report.html.jinja").render(
-        summary=summary,
-        protocol=protocol_line(summary),
-        tables=text.tables(summary),
-        chart=chart,
-        first_example=_first_example(run),
-        traces=_shown_traces(run),
-        made_with=_made_with(summary),
-    )
