@@ -18,14 +18,16 @@ def test_help_loads_neither_torch_nor_the_rest() -> None:
     code = (
         "import sys\nsys.argv = ['drp', '--help']\nfrom drp.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'openai', 'pydantic', 'plotly'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'openai', 'pydantic', 'jinja2'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "HEAVY []" in result.stdout, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "generate", "prune", "train", "evaluate", "report", "compare"])
+@pytest.mark.parametrize(
+    "command", ["run", "generate", "prune", "train", "evaluate", "report", "view", "compare"]
+)
 def test_every_verb_has_help(command: str) -> None:
     result = drp(command, "--help")
     assert result.returncode == 0 and "Usage" in result.stdout
@@ -38,6 +40,7 @@ def test_every_verb_has_help(command: str) -> None:
         (["prune", "--traces", "absent.jsonl"], "no such file"),
         (["prune", "--traces", "x.jsonl", "--teacher", "gpt"], "prune.teacher"),
         (["report", "absent"], "not a run folder"),
+        (["view", "absent"], "not a run folder"),
         (["compare", "absent", "absent"], "does not exist"),
     ],
 )

@@ -1,10 +1,11 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from drp.errors import RunFolderError
 from drp.reporting import text
 from drp.reporting.page.document import write_page
 from drp.reporting.page.overview import PageRun
@@ -30,18 +31,44 @@ def write_report(run: Path, name: str) -> Path:
     return write_page(folder / layout.REPORT_HTML, [PageRun(reader, summary, protocol_line(summary), name)])
 
 
-def write_view(runs: Mapping[str, Path], out: Path) -> Path:
-    """Write one page of several runs, by the names it calls them; return its path.
+def write_view(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write one page of some runs; return its path.
+
+    Args:
+        runs: Run folders.
+        out: The page; left out: the report's own page of a single run, a page beside it of the first of several.
 
     Raises:
-        RunFolderError: A run cannot be read.
+        RunFolderError: In one of them no stage has run, or a file of it cannot be read.
         DiskError: The page cannot be written.
     """
+    names = [name_of(path) for path in runs]
+    if len(set(names)) < len(names):
+        names = [path.resolve().name for path in runs]
+    if len(set(names)) < len(names):
+        names = [f"{number} {path}" for number, path in enumerate(runs, 1)]
     shown: list[PageRun] = []
-    for name, path in runs.items():
+    for name, path in zip(names, runs, strict=True):
         summary = summarise(path, name)
         shown.append(PageRun(RunReader(path, _ignore), summary, protocol_line(summary), name))
+    if out is None:
+        out = runs[0] / layout.REPORT / (layout.REPORT_HTML if len(runs) == 1 else layout.VIEW)
+        out.parent.mkdir(exist_ok=True)
     return write_page(out, shown)
+
+
+def name_of(run: Path) -> str:
+    """Return what a run is called: as its recipe says, or else as its folder.
+
+    Raises:
+        RunFolderError: It is no run folder, or its recipe cannot be read.
+    """
+    reader = RunReader(run)
+    if not reader.began:
+        what = "no stage has run there" if run.is_dir() else "there is no such folder"
+        again = f"Name one, or make it with `drp run RECIPE --out {run}`"
+        raise RunFolderError(f"{run} is not a run folder: {what}. {again}")
+    return reader.recipe_name or run.name
 
 
 def read_summary(run: Path) -> RunSummary:

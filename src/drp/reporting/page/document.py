@@ -10,7 +10,6 @@ from typing import IO
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from drp import __version__
 from drp.pruning.checks import CHECK_MEANING
 from drp.reporting.page import plots
 from drp.reporting.page.columns import Columns, Names
@@ -22,6 +21,7 @@ from drp.reporting.page.skills import SkillTable
 from drp.reporting.refused import wanted_traces
 from drp.runs import layout
 from drp.runs.journal import writing
+from drp.runs.manifest import installed_versions
 from drp.runs.reader import RunReader
 from drp.teachers.replies import StoredReply, read_replies
 
@@ -71,7 +71,12 @@ def _data(
     """Write the page's data: what there is, the rows by which it is found, then the texts."""
     about = {
         "runs": [
-            {"name": run.name, "outcome": run.summary.outcome, "traces": len(traces), "completions": len(pairs)}
+            {
+                "name": run.name,
+                "outcome": run.summary.outcome,
+                "traces": len(traces),
+                "completions": len(pairs),
+            }
             for run, (traces, pairs) in zip(runs, rows, strict=True)
         ],
         "starts": texts.close_parts(),
@@ -96,24 +101,28 @@ def _head(
         autoescape=select_autoescape(["jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else visible(str(value)),
+        finalize=_shown,
     )
     style, formulas, script = asset("page.css"), asset("temml.min.js"), page_script()
     measured = [model for run in runs for model in measured_models(run)]
     return environment.get_template("page.html.jinja").render(
         title=" · ".join(run.name for run in runs),
         policy=policy([script, formulas], [style]),
-        style=Markup(style),  # noqa: S704  ours
-        script=Markup(script),  # noqa: S704
-        formulas=Markup(formulas),  # noqa: S704
+        style=Markup(style),
+        script=Markup(script),
+        formulas=Markup(formulas),
         runs=[overview(run, table) for run, table in zip(runs, skills, strict=True)],
         traces=sum(len(traces) for traces, _ in rows),
         completions=sum(len(pairs) for _, pairs in rows),
         frontiers=plots.frontiers(measured),
         papers=plots.papers_frontiers(),
         actions=ACTIONS,
-        version=__version__,
+        version=installed_versions().get("drp-reasoning", ""),
     )
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, Markup) else visible(str(value))
 
 
 @cache

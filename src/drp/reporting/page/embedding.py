@@ -21,7 +21,9 @@ MOST = 160 * 1024 * 1024
 """Bytes of compressed texts in one page; browsers refuse strings of 512 MiB, and people wait."""
 # What can be seen to do something to the text around it: controls but tab and line feed, joiners that hide, marks and
 # overrides of direction, line separators. Of "a\u202eb" it takes the middle; "a\tb\n" and "é" stay.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 class Texts:
@@ -105,9 +107,7 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     def allowed(sources: Sequence[str]) -> str:
         return " ".join(f"'sha256-{_digest(source)}'" for source in sources)
 
-    return (
-        f"default-src 'none'; script-src {allowed(scripts)}; style-src {allowed(styles)}; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; script-src {allowed(scripts)}; style-src {allowed(styles)}; base-uri 'none'; form-action 'none'"
 
 
 def _digest(source: str) -> str:

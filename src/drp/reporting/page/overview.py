@@ -122,5 +122,5 @@ def _curves(steps: list[TrainingStep]) -> list[Markup]:
     for title, kind, figure in figures:
         known = [(step.step, value) for step in steps if (value := figure(step)) is not None]
         if len(known) > 1:
-            found.append(plots.curve(title, *zip(*known, strict=True), kind))
+            found.append(plots.curve(title, [step for step, _ in known], [value for _, value in known], kind))
     return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -23,9 +24,18 @@ def histogram(benchmark: str, before: Sequence[Trace], after: Sequence[Trace], o
         if traces
     }
     most = max((max(share) for share in shares.values()), default=1.0)
-    frame = Frame.around(benchmark, (0, longest), (0, most * 1.05), ("tokens a completion", "% of completions"))
-    marks = [_bars(frame, share, longest, "base" if name == layout.BASE else "after") for name, share in shares.items()]
-    said_of = [f"{name}: {len(traces)} completions" for name, traces in ((layout.BASE, before), (outcome, after)) if traces]
+    frame = Frame.around(
+        benchmark, (0, longest), (0, most * 1.05), ("tokens a completion", "% of completions")
+    )
+    marks = [
+        _bars(frame, share, longest, "base" if name == layout.BASE else "after")
+        for name, share in shares.items()
+    ]
+    said_of = [
+        f"{name}: {len(traces)} completions"
+        for name, traces in ((layout.BASE, before), (outcome, after))
+        if traces
+    ]
     return frame.drawn("; ".join(said_of), *marks)
 
 
@@ -74,7 +84,7 @@ def _frontier(benchmark: str, measured: Sequence[Measured], theirs: Sequence[Pub
     ours = [_point(frame, m) for m in measured]
     arrows = [
         _arrow(frame, one, two)
-        for one, two in zip(measured, measured[1:], strict=False)
+        for one, two in pairwise(measured)
         if one.run == two.run and one.model == layout.BASE
     ]
     return frame.drawn(
@@ -97,7 +107,13 @@ def _point(frame: Frame, m: Measured) -> Markup:
     )
     right = x < frame.x(frame.x.high * 0.7)
     name = m.model if m.model == layout.BASE else m.run
-    label = tag("text", escape(name[:28]), x=x + (8 if right else -8), y=y - 7, class_="point-label" + ("" if right else " end"))
+    label = tag(
+        "text",
+        escape(name[:28]),
+        x=x + (8 if right else -8),
+        y=y - 7,
+        class_="point-label" + ("" if right else " end"),
+    )
     return tag(
         "g", tag("title", escape(words)), tag("path", d=cross, class_="whisker"), tag("circle", cx=x, cy=y, r=5.0), label,
         class_=f"point {kind}",
@@ -126,11 +142,15 @@ def curve(title: str, steps: Sequence[int], values: Sequence[float], kind: str) 
     low, high = min(values), max(values)
     slack = (high - low or abs(high) or 1) * 0.06
     bottom = 0.0 if 0 <= low < 0.3 * high else low - slack
-    frame = Frame.around(title, (steps[0], max(steps[-1], steps[0] + 1)), (bottom, high + slack), ("optimizer step", ""))
+    frame = Frame.around(
+        title, (steps[0], max(steps[-1], steps[0] + 1)), (bottom, high + slack), ("optimizer step", "")
+    )
     each = path([(frame.x(step), frame.y(value)) for step, value in zip(steps, values, strict=True)])
     line = path([(frame.x(step), frame.y(v)) for step, v in zip(steps, smoothed(values), strict=True)])
     words = f"From {said(round(values[0], 4))} to {said(round(values[-1], 4))} over {len(steps)} steps"
-    return frame.drawn(words, tag("path", d=each, class_=f"each {kind}"), tag("path", d=line, class_=f"line {kind}"))
+    return frame.drawn(
+        words, tag("path", d=each, class_=f"each {kind}"), tag("path", d=line, class_=f"line {kind}")
+    )
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -144,16 +164,28 @@ def intervals(before: Metrics, after: Metrics | None) -> Markup:
     """Return a small picture of both accuracies with their intervals, on a scale from 0 to 100 %."""
     axis = Axis(0, 100, 6, 234)
     rows = [("base", before, 12)] + ([("after", after, 30)] if after else [])
-    marks: list[Markup] = [tag("line", x1=axis(v), x2=axis(v), y1=2, y2=40, class_="grid") for v in (0, 25, 50, 75, 100)]
+    marks: list[Markup] = [
+        tag("line", x1=axis(v), x2=axis(v), y1=2, y2=40, class_="grid") for v in (0, 25, 50, 75, 100)
+    ]
     for kind, m, y in rows:
         low, high = (axis(100 * end) for end in (m.accuracy_interval.low, m.accuracy_interval.high))
         marks.append(
             tag("g", tag("line", x1=low, x2=high, y1=y, y2=y, class_="whisker"),
                 tag("circle", cx=axis(100 * m.accuracy), cy=y, r=4.5), class_=f"point {kind}")
         )  # fmt: skip
-    marks += [tag("text", f"{v} %" if v else "0", x=axis(v), y=54, class_="tick " + at) for v, at in ((0, ""), (100, "end"))]
+    marks += [
+        tag("text", f"{v} %" if v else "0", x=axis(v), y=54, class_="tick " + at)
+        for v, at in ((0, ""), (100, "end"))
+    ]
     said_of = "; ".join(
         f"{kind} {100 * m.accuracy:.1f} % [{100 * m.accuracy_interval.low:.1f}, {100 * m.accuracy_interval.high:.1f}]"
         for kind, m, _ in rows
     )
-    return tag("svg", tag("title", f"Accuracy: {said_of}"), *marks, class_="plot small", role="img", viewBox="0 0 240 58")
+    return tag(
+        "svg",
+        tag("title", f"Accuracy: {said_of}"),
+        *marks,
+        class_="plot small",
+        role="img",
+        viewBox="0 0 240 58",
+    )

@@ -54,14 +54,21 @@ def failure_kinds(run: RunReader) -> list[FailureKind]:
         for failure in run.stage(stage).wanted_failures():
             kinds[failure.kind].append(failure)
         found += [
-            FailureKind(stage=stage, kind=kind, count=len(failures), examples=tuple(map(_shortened, failures[:EXAMPLES])))
+            FailureKind(
+                stage=stage,
+                kind=kind,
+                count=len(failures),
+                examples=tuple(map(_shortened, failures[:EXAMPLES])),
+            )
             for kind, failures in sorted(kinds.items(), key=lambda item: -len(item[1]))
         ]
     return found
 
 
 def _shortened(failure: Failure) -> Failure:
-    return failure.model_copy(update={"raw": failure.raw and failure.raw[:RAW], "message": failure.message[:RAW]})
+    return failure.model_copy(
+        update={"raw": failure.raw and failure.raw[:RAW], "message": failure.message[:RAW]}
+    )
 
 
 def recipe_text(run: RunReader) -> str | None:
@@ -78,13 +85,18 @@ def origin(run: RunReader, summary: RunSummary) -> Table:
         ("student", _joined(student, "model", "revision")),
         ("method", str(method.get("kind") or "")),
         ("teacher", ", ".join(summary.prune.teachers) if summary.prune else _named(prune.get("teacher"))),
-        ("trained on", ", ".join(_named(p, "benchmark", "path", "hub") for p in _items(recipe.get("problems")))),
+        (
+            "trained on",
+            ", ".join(_named(p, "benchmark", "path", "hub") for p in _items(recipe.get("problems"))),
+        ),
         ("made with", ", ".join(f"{name} {version}" for name, version in summary.versions.items())),
         *_stages(run, summary),
         ("folder", str(run.path)),
         ("again", f"drp run {run.path}" if recipe else f"drp report {run.path}"),
     ]
-    return Table("Where it comes from", ("what", "value"), tuple((name, value) for name, value in rows if value))
+    return Table(
+        "Where it comes from", ("what", "value"), tuple((name, value) for name, value in rows if value)
+    )
 
 
 def _stages(run: RunReader, summary: RunSummary) -> Iterator[tuple[str, str]]:
@@ -92,9 +104,14 @@ def _stages(run: RunReader, summary: RunSummary) -> Iterator[tuple[str, str]]:
         path = run.stage(stage).manifest_path
         written = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
         seconds = summary.seconds.get(stage, manifest.seconds)
-        counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in manifest.counts.items() if count)
+        counts = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in manifest.counts.items() if count
+        )
         ended = "" if manifest.complete else ", not ended"
-        yield stage, f"{written}{ended} · {seconds:,.0f} s · {counts or 'nothing yet'} · {manifest.fingerprint}"
+        yield (
+            stage,
+            f"{written}{ended} · {seconds:,.0f} s · {counts or 'nothing yet'} · {manifest.fingerprint}",
+        )
 
 
 def money(summary: RunSummary) -> Table | None:
@@ -104,8 +121,15 @@ def money(summary: RunSummary) -> Table | None:
         return None
     usage = spend.usage
     rows = [
-        ("requests", f"{spend.requests:,}" + (f", {spend.batched:,} of them in batches" if spend.batched else "")),
-        ("tokens in", f"{usage.prompt_tokens:,}" + (f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else "")),
+        (
+            "requests",
+            f"{spend.requests:,}" + (f", {spend.batched:,} of them in batches" if spend.batched else ""),
+        ),
+        (
+            "tokens in",
+            f"{usage.prompt_tokens:,}"
+            + (f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""),
+        ),
         ("tokens out", f"{usage.completion_tokens:,}"),
         ("paid", "no price known" if spend.usd is None else f"${spend.usd:,.2f}"),
     ]

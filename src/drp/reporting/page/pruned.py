@@ -12,7 +12,19 @@ from drp.text.units import split_units
 
 ACTIONS = ("keep", "delete", "rewrite", "merge")
 """In the order of the bits of a row's ``actions``."""
-COLUMNS = ("id", "question", "benchmark", "refused", "repaired", "before", "after", "actions", "skills", "failed", "document")
+COLUMNS = (
+    "id",
+    "question",
+    "benchmark",
+    "refused",
+    "repaired",
+    "before",
+    "after",
+    "actions",
+    "skills",
+    "failed",
+    "document",
+)
 
 
 def pruned_rows(
@@ -54,7 +66,9 @@ Replies = dict[str, str]
 """Raw replies of a teacher, by their identity."""
 
 
-def _document(trace: PrunedTrace, steps: list[dict[str, object]] | None, replies: Replies) -> dict[str, object]:
+def _document(
+    trace: PrunedTrace, steps: list[dict[str, object]] | None, replies: Replies
+) -> dict[str, object]:
     return {
         "id": trace.id,
         "source": trace.source_id,

@@ -13,10 +13,12 @@ from markupsafe import Markup, escape
 def tag(name: str, *children: str | Markup, **attributes: object) -> Markup:
     """Return an element; ``class_`` is the attribute ``class``, ``stroke_width`` is ``stroke-width``; numbers are rounded."""
     said = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items() if value is not None
+        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
+        for key, value in attributes.items()
+        if value is not None
     )
     inner = Markup("").join(children)
-    return Markup(f"<{name}{said}>{inner}</{name}>") if inner else Markup(f"<{name}{said}/>")  # noqa: S704  escaped above
+    return Markup(f"<{name}{said}>{inner}</{name}>") if inner else Markup(f"<{name}{said}/>")
 
 
 def _value(value: object) -> str:
@@ -57,7 +59,12 @@ class Frame:
 
     @classmethod
     def around(
-        cls, title: str, x: tuple[float, float], y: tuple[float, float], labels: tuple[str, str], height: int = 210
+        cls,
+        title: str,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        labels: tuple[str, str],
+        height: int = 210,
     ) -> "Frame":
         """Return a frame for values from ``x[0]`` to ``x[1]`` and ``y[0]`` to ``y[1]``, 360 units wide."""
         return cls(title, Axis(*x, 44, 348), Axis(*y, height - 40, 30), *labels)
