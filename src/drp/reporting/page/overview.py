@@ -1,7 +1,7 @@
 """What the page says of a run before any trace: figures, plots, failures, where it all comes from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -44,10 +44,12 @@ class Card:
 
     result: BenchmarkSummary
     picture: Markup
-    difference: str
-    """In points, with its interval; empty where there is nothing to compare with."""
-    tokens: str
-    """Their change, with its interval; likewise."""
+    difference: str = ""
+    """Of the accuracies, in points; empty where there is nothing to compare with."""
+    difference_interval: str = ""
+    tokens: str = ""
+    """Their change, in per cent; empty likewise."""
+    tokens_interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,24 @@ def measured_models(run: PageRun) -> list[Measured]:
 
 
 def _card(result: BenchmarkSummary) -> Card:
-    c = result.comparison
-    difference = tokens = ""
-    if c:
-        interval = c.accuracy_difference_interval
-        difference = f"{100 * c.accuracy_difference:+.1f} points [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-    if c and c.tokens_ratio is not None:
-        tokens = f"{100 * (c.tokens_ratio - 1):+.0f} %"
-        if spread := c.tokens_ratio_interval:
-            tokens += f" [{100 * (spread.low - 1):+.0f}, {100 * (spread.high - 1):+.0f}]"
-    return Card(result, plots.intervals(result.base, result.after), difference, tokens)
+    card, c = Card(result, plots.intervals(result.base, result.after)), result.comparison
+    if c is None:
+        return card
+    interval, ratio, spread = c.accuracy_difference_interval, c.tokens_ratio, c.tokens_ratio_interval
+    return replace(
+        card,
+        difference=_signed(100 * c.accuracy_difference, 1),
+        difference_interval=f"[{_signed(100 * interval.low, 1)}, {_signed(100 * interval.high, 1)}]",
+        tokens="" if ratio is None else f"{_signed(100 * (ratio - 1), 0)} %",
+        tokens_interval=f"[{_signed(100 * (spread.low - 1), 0)}, {_signed(100 * (spread.high - 1), 0)}]"
+        if spread
+        else "",
+    )
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign, a minus as wide as a plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _curves(steps: list[TrainingStep]) -> list[Markup]:

@@ -81,7 +81,7 @@ def _frontier(benchmark: str, measured: Sequence[Measured], theirs: Sequence[Pub
     longest = max([m.metrics.tokens_interval.high for m in measured] + [float(p.tokens) for p in theirs])
     low, high = max(0.0, min(lows) - 4), min(100.0, max(highs) + 4)
     frame = Frame.around(benchmark, (0, longest * 1.08), (low, high), ("tokens, mean", "accuracy, %"), 250)
-    ours = [_point(frame, m) for m in measured]
+    labels = _Labels(frame.x(0.7 * frame.x.high))
     arrows = [
         _arrow(frame, one, two)
         for one, two in pairwise(measured)
@@ -89,13 +89,33 @@ def _frontier(benchmark: str, measured: Sequence[Measured], theirs: Sequence[Pub
     ]
     return frame.drawn(
         f"{len(measured)} models measured here, {len(theirs)} points of the paper",
-        *(_theirs(frame, point) for point in theirs),
         *arrows,
-        *ours,
+        *(_point(frame, m, labels) for m in measured),
+        *(_theirs(frame, point, labels) for point in theirs),
     )
 
 
-def _point(frame: Frame, m: Measured) -> Markup:
+class _Labels:
+    """Names beside points, none upon another.
+
+    Args:
+        turn: Points to the right of it have their names on the left.
+    """
+
+    def __init__(self, turn: float) -> None:
+        self._turn, self._taken = turn, list[tuple[bool, float, float]]()
+
+    def beside(self, text: str, x: float, y: float) -> Markup:
+        """Return the name of a point, as near to it as others leave room."""
+        right, place = x < self._turn, y - 7
+        while any(right == r and abs(x - x1) < 90 and abs(place - y1) < 11 for r, x1, y1 in self._taken):
+            place += 11
+        self._taken.append((right, x, place))
+        side = "" if right else " end"
+        return tag("text", escape(text[:28]), x=x + (8 if right else -8), y=place, class_=f"point-label{side}")
+
+
+def _point(frame: Frame, m: Measured, labels: _Labels) -> Markup:
     x, y, figures = frame.x(m.metrics.tokens_mean), frame.y(100 * m.metrics.accuracy), m.metrics
     kind = "base" if m.model == layout.BASE else "after"
     accuracy, tokens = figures.accuracy_interval, figures.tokens_interval
@@ -105,19 +125,14 @@ def _point(frame: Frame, m: Measured) -> Markup:
         f"{m.run}, {m.model}: {100 * figures.accuracy:.1f} % [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}] at "
         f"{figures.tokens_mean:,.0f} tokens [{tokens.low:,.0f}, {tokens.high:,.0f}], n = {figures.problems}"
     )
-    right = x < frame.x(frame.x.high * 0.7)
-    name = m.model if m.model == layout.BASE else m.run
-    label = tag(
-        "text",
-        escape(name[:28]),
-        x=x + (8 if right else -8),
-        y=y - 7,
-        class_="point-label" + ("" if right else " end"),
-    )
     return tag(
-        "g", tag("title", escape(words)), tag("path", d=cross, class_="whisker"), tag("circle", cx=x, cy=y, r=5.0), label,
+        "g",
+        tag("title", escape(words)),
+        tag("path", d=cross, class_="whisker"),
+        tag("circle", cx=x, cy=y, r=5.0),
+        labels.beside(m.model if m.model == layout.BASE else m.run, x, y),
         class_=f"point {kind}",
-    )  # fmt: skip
+    )
 
 
 def _arrow(frame: Frame, one: Measured, two: Measured) -> Markup:
@@ -127,13 +142,11 @@ def _arrow(frame: Frame, one: Measured, two: Measured) -> Markup:
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="arrow")
 
 
-def _theirs(frame: Frame, point: Published) -> Markup:
+def _theirs(frame: Frame, point: Published, labels: _Labels) -> Markup:
     x, y = frame.x(point.tokens), frame.y(point.accuracy)
     diamond = path([(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)]) + "Z"
     words = f"The paper, {point.student} {point.method}: {point.accuracy:.1f} % at {point.tokens:,} tokens"
-    right = x < frame.x(frame.x.high * 0.72)
-    label = tag("text", escape(f"{point.method} {point.student}"), x=x + (9 if right else -9), y=y + 4,
-                class_="point-label" + ("" if right else " end"))  # fmt: skip
+    label = labels.beside(f"{point.method} {point.student}", x, y)
     return tag("g", tag("title", escape(words)), tag("path", d=diamond), label, class_="point paper")
 
 

@@ -134,7 +134,7 @@ class List {
     for (const [name, choices] of Object.entries(HOW[this.view].choices(about))) {
       const select = this.form.elements[name];
       select.append(...choices.filter(Boolean).map((choice) => make('option', { value: choice }, choice)));
-      select.closest('label').hidden = choices.filter(Boolean).length < 2;
+      select.closest('label').hidden = !choices.some(Boolean);
     }
   }
 
