@@ -90,9 +90,18 @@ def _frontier(benchmark: str, measured: Sequence[Measured], theirs: Sequence[Pub
     return frame.drawn(
         f"{len(measured)} models measured here, {len(theirs)} points of the paper",
         *arrows,
-        *(_point(frame, m, labels) for m in measured),
+        *(_point(frame, m, labels) for m in _once(measured)),
         *(_theirs(frame, point, labels) for point in theirs),
     )
+
+
+def _once(measured: Sequence[Measured]) -> list[Measured]:
+    """Return the models, a base that several runs share once."""
+    found: list[Measured] = []
+    for m in measured:
+        if m.model != layout.BASE or m.metrics not in [one.metrics for one in found]:
+            found.append(m)
+    return found
 
 
 class _Labels:
@@ -112,7 +121,9 @@ class _Labels:
             place += 11
         self._taken.append((right, x, place))
         side = "" if right else " end"
-        return tag("text", escape(text[:28]), x=x + (8 if right else -8), y=place, class_=f"point-label{side}")
+        return tag(
+            "text", escape(text[:28]), x=x + (8 if right else -8), y=place, class_=f"point-label{side}"
+        )
 
 
 def _point(frame: Frame, m: Measured, labels: _Labels) -> Markup:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from drp.errors import EditScriptError
-from drp.pruning.apply import pieces
 from drp.records import Edit, PrunedTrace
 from drp.reporting.page.columns import Columns, Names, snippet
 from drp.reporting.page.embedding import Texts
@@ -94,9 +92,7 @@ def _document(
 
 def _steps(trace: PrunedTrace, units: Sequence[str]) -> list[dict[str, object]] | None:
     """Return what was done, step by step; ``None`` where the script is of units cut by another version."""
-    try:
-        pieces(units, trace.script)
-    except EditScriptError:
+    if trace.script.units != len(units):
         return None
     return [_step(edit, units) for edit in trace.script.edits]
 

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from drp.pruning.apply import pieces
 from drp.records import Edit, PrunedTrace
 
 
@@ -31,9 +30,8 @@ class SkillTable:
         """Add a trace whose script is of these units."""
         before = trace.tokens_before / max(1, len(trace.original_thinking) + len(trace.original_answer))
         after = trace.tokens_after / max(1, len(trace.thinking) + len(trace.answer))
-        made = {piece.edit.first: len(piece.text) for piece in pieces(units, trace.script)}
         for edit in trace.script.edits:
-            left = made.get(edit.first, 0) * after
+            left = _left(edit, units) * after
             for skill, (first, last) in zip(edit.skills, _spans(edit), strict=False):
                 figures = self._by_skill[skill]
                 figures.steps += 1
@@ -44,6 +42,13 @@ class SkillTable:
     def ranked(self) -> list[tuple[str, SkillFigures]]:
         """Return skills with their figures, those that took most before pruning first."""
         return sorted(self._by_skill.items(), key=lambda item: -item[1].before)
+
+
+def _left(edit: Edit, units: Sequence[str]) -> int:
+    """Return how many characters an edit leaves."""
+    if edit.action == "delete":
+        return 0
+    return sum(map(len, units[edit.first : edit.last + 1])) if edit.text is None else len(edit.text)
 
 
 def _spans(edit: Edit) -> list[tuple[int, int]]:

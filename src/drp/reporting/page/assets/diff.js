@@ -72,6 +72,7 @@ function showTrace(box, trace, list, about, here) {
     if (n) tally.append(make('span', { class: `action ${action}` }, `${n} ${action}`));
   }
   const inline = make('button', { type: 'button', 'data-do': 'inline', 'aria-pressed': String(inOneColumn), onclick: toggleInline }, 'One column');
+  const change = make('button', { type: 'button', onclick: () => nextChange(1) }, 'Next change');
   const figures = Object.entries(trace.protocol).map(([name, value]) => `${name.replaceAll('_', ' ')} ${Number(value.toPrecision(4))}`);
   box.replaceChildren(
     words('h2', { class: 'question' }, trace.question),
@@ -84,7 +85,7 @@ function showTrace(box, trace, list, about, here) {
       figures.length && make('span', {}, figures.join(', ')), ['id', make('code', {}, trace.id)],
       trace.source && ['source', quoted(trace.source)],
     ),
-    toolbar(list, [tally, inline]),
+    toolbar(list, [tally, inline, change]),
     ...(trace.steps ? [
       make('div', { class: 'heads', 'aria-hidden': 'true' }, make('span', {}, 'Step'), make('span', {}, 'Original'), make('span', {}, 'Pruned')),
       make('ol', { class: 'steps', 'aria-label': 'Steps' }, ...steps.map((step, number) => stepOf(step, number, here))),

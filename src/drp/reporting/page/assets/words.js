@@ -97,8 +97,9 @@ function words(name, attributes, text) {
   return made;
 }
 
-/** Return the words of a text with the white space before each: " so 2" is " so" and " 2". */
-const wordsOf = (text) => text.match(/\s*\S+/g) ?? [];
+// A word with the white space before it, or a formula as a whole: " so $a + 1$." is " so" and " $a + 1$.".
+const WORD = new RegExp(`\\s*(?:(?:${FORMULA.source})\\S*|\\S+)`, 'g');
+const wordsOf = (text) => text.match(WORD) ?? [];
 
 /** Return what became of the words of a text: [kind, words] in order, of kind "same", "del" or "ins". */
 function changes(before, after) {
