@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(BACKEND) -c constraints.txt -e '.[train,eval,report,dev]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(BACKEND) -c constraints.txt -e '.[train,eval,dev]'
 	@touch $@
 
 demo: setup

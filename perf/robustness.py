@@ -49,7 +49,7 @@ GENERATES = (
     "drp.engines.transformers_engine",
 )  # fmt: skip
 HEAVY = (
-    "trl", "peft", "datasets", "accelerate", "plotly", "pyarrow.parquet", "drp.reporting.write", "drp.engines.batch_engine",
+    "trl", "peft", "datasets", "accelerate", "pyarrow.parquet", "drp.reporting.write", "drp.engines.batch_engine",
     "drp.training.sft", "drp.training.saving", "drp.training.rollouts", "drp.training.checkpoints", "drp.training.grpo",
 )  # fmt: skip
 """What commands import when they run; imported once, before the first fork."""

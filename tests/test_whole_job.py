@@ -15,6 +15,7 @@ import pytest
 from drp.grading import VERSION as GRADER
 from drp.records import Trace
 from drp.runs.folder import StageFolder
+from tests.reporting.page.reading import documents
 
 ROOT = Path(__file__).resolve().parent.parent
 DRP = [sys.executable, "-c", "from drp.cli.app import main; main()"]
@@ -60,7 +61,8 @@ def test_every_stage_leaves_its_folder(finished: Path) -> None:
     failed = (finished / "prune" / "errors.jsonl").read_text().splitlines()
     assert len(pruned) + len(failed) == 24
     page = (finished / "report" / "report.html").read_text()
-    assert 'class="step delete"' in page and "Plotly.newPlot" in page
+    actions = {step["action"] for document in documents(page) for step in document.get("steps", ())}
+    assert "delete" in actions and 'class="bars after"' in page and 'class="line loss"' in page
     assert "mini-gsm" in (finished / "report" / "report.md").read_text()
 
 

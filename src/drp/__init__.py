@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         report,
         run,
         train,
+        view,
     )
 
 __version__ = "0.2.0"
@@ -34,6 +35,7 @@ __all__ = [
     "report",
     "run",
     "train",
+    "view",
 ]
 
 

@@ -5,8 +5,7 @@ A recipe is given as a YAML file, a run folder (for its own), a mapping of secti
 folder is the one that was named, or ``runs/NAME``. The same call again continues where the last one stopped. Errors
 are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear what the command line would say.
 
-Rooms are imported when a function runs, so that reading files waits for no engine, and nothing for torch before a
-model does. The examples begin after ``import drp``, and the later ones use the run of the first.
+Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drp.errors import DataError, RunFolderError
 from drp.jobs import job, prune_and_report, running
 from drp.recipe import RecipeSource, load_recipe
 from drp.runs.stage import NoProgress, Progress, Say, silent
@@ -85,8 +83,6 @@ def plan(
 
     Examples:
         >>> lines = drp.plan("recipes/mini.yaml", ["evaluate.runs=5"], limit=40)
-        >>> lines[0]
-        'recipe mini: method drp'
         >>> lines[2]
         'generate: 40 problems × 1, at most 1,200 tokens each, by transformers'
     """
@@ -214,8 +210,7 @@ def merge(run: str | Path, adapter_scale: float = 1.0, out: str | Path | None = 
     """
     from drp.stages.merge import merge_at
 
-    run = Path(run)
-    return merge_at(run, adapter_scale, Path(out) if out else run / "train" / f"model-{adapter_scale:g}")
+    return merge_at(Path(run), adapter_scale, Path(out or Path(run) / "train" / f"model-{adapter_scale:g}"))
 
 
 def evaluate(
@@ -258,16 +253,27 @@ def report(run: str | Path) -> RunSummary:
         >>> summary.page, summary.prune.traces
         (PosixPath('runs/try/report/report.html'), 4)
     """
-    from drp.reporting.write import read_summary, write_report
-    from drp.runs.reader import RunReader
+    from drp.reporting.write import name_of, read_summary, write_report
 
-    reader = RunReader(run := Path(run))
-    if not reader.began:
-        what = "no stage has run there" if run.is_dir() else "there is no such folder"
-        again = f"Name one, or make it with `drp run RECIPE --out {run}`"
-        raise RunFolderError(f"{run} is not a run folder: {what}. {again}")
-    write_report(run, reader.recipe_name or run.name)
-    return read_summary(run)
+    write_report(Path(run), name_of(Path(run)))
+    return read_summary(Path(run))
+
+
+def view(runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Write one page of run folders with every trace in it, which needs no network; return its path.
+
+    Left out, ``out`` is ``report/report.html`` of a single run, or ``report/view.html`` of the first of several.
+
+    Raises:
+        RunFolderError: In one of them no stage has run.
+
+    Examples:
+        >>> drp.view(["runs/try", "runs/try"]).name
+        'view.html'
+    """
+    from drp.reporting.write import write_view
+
+    return write_view(_paths(runs), Path(out) if out else None)
 
 
 def grade(  # noqa: PLR0913  options of one command, by name
@@ -311,22 +317,16 @@ def grade(  # noqa: PLR0913  options of one command, by name
     """
     from drp.benchmarks.completions import Fields
     from drp.evaluation.graded import grade_files
-    from drp.runs.journal import write_atomically
 
-    if out and not Path(out).parent.is_dir():
-        raise DataError(f"{out}: there is no folder {Path(out).parent}; make it, or name another")
-    graded = grade_files(
+    return grade_files(
         _paths(files),
         Fields(question=question, gold=gold, completion=completion),
         from_thinking=from_thinking,
         prefilled=prefilled,
         strict=strict,
         tokenizer=tokenizer,
+        out=Path(out) if out else None,
     )
-    if out:
-        lines = (trace.model_dump_json() + "\n" for file in graded.files for trace in file.traces)
-        write_atomically(Path(out), "".join(lines))
-    return graded
 
 
 def compare(
@@ -390,7 +390,7 @@ def estimate(
 
     loaded = load_recipe(recipe, overrides)
     file = Path(traces) if traces else None
-    folder = Path(out) if out else Path("runs") / (file.stem if file else loaded.name)
+    folder = Path(out or Path("runs") / (file.stem if file else loaded.name))
     return estimate_costs(
         loaded, folder, file, say, limit=limit, trace_tokens=trace_tokens, probe_traces=probe
     )

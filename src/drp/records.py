@@ -246,6 +246,8 @@ class PrunedTrace(Keyed):
     """What the teacher's protocol measured about itself, such as the share of text its copy omitted."""
     usage: Usage | None = None
     """Tokens the teacher's calls for this trace took, all candidates together; ``None``: no model."""
+    replies: tuple[str, ...] = ()
+    """Identities of the teacher's stored replies that its script was read from."""
     source_id: str | None = None
 
     @property

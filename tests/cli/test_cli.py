@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reporting.page.reading import documents
+
 CALL = "from drp.cli.app import main; main()"
 
 
@@ -18,14 +20,16 @@ def test_help_loads_neither_torch_nor_the_rest() -> None:
     code = (
         "import sys\nsys.argv = ['drp', '--help']\nfrom drp.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'openai', 'pydantic', 'plotly'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'openai', 'pydantic', 'jinja2'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "HEAVY []" in result.stdout, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "generate", "prune", "train", "evaluate", "report", "compare"])
+@pytest.mark.parametrize(
+    "command", ["run", "generate", "prune", "train", "evaluate", "report", "view", "compare"]
+)
 def test_every_verb_has_help(command: str) -> None:
     result = drp(command, "--help")
     assert result.returncode == 0 and "Usage" in result.stdout
@@ -38,6 +42,7 @@ def test_every_verb_has_help(command: str) -> None:
         (["prune", "--traces", "absent.jsonl"], "no such file"),
         (["prune", "--traces", "x.jsonl", "--teacher", "gpt"], "prune.teacher"),
         (["report", "absent"], "not a run folder"),
+        (["view", "absent"], "not a run folder"),
         (["compare", "absent", "absent"], "does not exist"),
     ],
 )
@@ -74,6 +79,7 @@ def test_prune_traces_from_a_file(tmp_path: Path) -> None:
         and "no_thinking 1" in result.stdout
     )
     page = (tmp_path / "out" / "report" / "report.html").read_text()
-    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+    assert "<script>alert" not in page
+    assert any("<script>alert" in step["text"] for document in documents(page) for step in document["steps"])
     again = drp("prune", "--traces", str(file), "--out", str(tmp_path / "out"), "prune.teacher.keep_checks=0")
     assert again.returncode == 0, again.stderr

@@ -15,6 +15,7 @@ from drp.reporting.text import costs
 from drp.reporting.write import report_markdown, write_report
 from drp.runs.folder import StageFolder
 from tests.reporting.folders import EVALUATED, command, completions, evaluate, train
+from tests.reporting.page.reading import documents
 
 THINKING = "Okay. So 3 * 24 = 72.\n\nWait, let me verify. 24 + 24 + 24 = 72. Yes.\n\nSo the answer is 72."
 
@@ -33,10 +34,9 @@ def test_a_smaller_limit_counts_what_it_wanted(tmp_path: Path) -> None:
     (result,) = summarise(tmp_path, "x").benchmarks
     assert (result.base.problems, result.base.accuracy) == (50, 0.48)
     assert len(evaluated_at(tmp_path)[0]) == 50
-    page = write_report(tmp_path, "x").read_text()  # the histogram's numbers: tokens of 50 completions
-    assert "149" in page and page.count('"x":[') == 1
-    tokens = json.loads("[" + page.partition('"x":[')[2].partition("]")[0] + "]")
-    assert sorted(tokens) == list(range(100, 150))
+    page = write_report(tmp_path, "x").read_text()
+    assert "base: 50 completions" in page  # the histogram
+    assert sorted(document["tokens"] for document in documents(page)) == list(range(100, 150))
     evaluate(tmp_path, "base", completions(149, 24))  # more again: nothing is drawn twice, and all count
     assert summarise(tmp_path, "x").benchmarks[0].base.problems == 149
 
@@ -73,7 +73,7 @@ def test_a_second_file_of_traces_is_reported_alone(tmp_path: Path) -> None:
     said = drp("report", str(tmp_path / "out"))
     assert ["traces", "2"] in [line.split() for line in said.splitlines()], said
     page = (tmp_path / "out" / "report" / "report.html").read_text()
-    assert "two 0: 3 * 24?" in page and "one 0: 3 * 24?" not in page
+    assert {document["question"] for document in documents(page)} == {"two 0: 3 * 24?", "two 1: 3 * 24?"}
 
 
 def test_an_item_counts_once_by_its_last_outcome(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from drp.cli.options import Counter, Limit, Out, Overrides, Partial, RecipePath, Teacher, named, recipe_of
+from drp.cli.view import view
 
 if TYPE_CHECKING:
     from drp.cli.tables import Format
@@ -254,6 +255,9 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     print_report(api.report(run))
 
 
+app.command()(view)
+
+
 @app.command()
 def grade(  # noqa: PLR0913  options of one command, by name
     files: Annotated[
@@ -358,9 +362,7 @@ def main() -> None:
     warnings.showwarning = _show
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, TextIOWrapper
-        ):  # a terminal that knows no arrow gets a question mark, not a traceback
+        if isinstance(stream, TextIOWrapper):  # no arrow there: a question mark, not a traceback
             stream.reconfigure(errors="replace")
     try:
         app()

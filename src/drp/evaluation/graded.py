@@ -6,9 +6,11 @@ from pathlib import Path
 
 from drp.benchmarks.completions import Fields, read_completions
 from drp.engines.identity import resolve_model
+from drp.errors import DataError
 from drp.evaluation.metrics import Metrics, measure
 from drp.evaluation.verdicts import grade_traces
 from drp.records import Record, Trace, Usage
+from drp.runs.journal import write_atomically
 from drp.text.thinking import join_thinking
 from drp.text.tokens import FileTokenCounter
 
@@ -39,6 +41,7 @@ def grade_files(
     prefilled: bool | None = None,
     strict: bool = False,
     tokenizer: str | None = None,
+    out: Path | None = None,
 ) -> Graded:
     """Grade files of completions and sum each up; all are read before the first is graded.
 
@@ -49,17 +52,24 @@ def grade_files(
         prefilled: Whether the prompts ended in `<think>`; left out, it is told from each file.
         strict: Accept only answers in a box or after ####.
         tokenizer: Folder or hub id; counts tokens where a file has no counts.
+        out: Write the graded completions here (JSONL).
 
     Raises:
-        DataError: A file is not in a documented format.
+        DataError: A file is not in a documented format, or ``out`` lies in no folder.
         GradingError: The grader cannot give verdicts.
     """
+    if out and not out.parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}; make it, or name another")
     notes = [f"Tokens by the tokenizer of {tokenizer}, where none were recorded."] if tokenizer else []
     read = [read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files]
     graded = [
         counted(grade_traces(traces, from_thinking=from_thinking, strict=strict), tokenizer)
         for traces in read
     ]
+    if out:
+        write_atomically(
+            out, "".join(f"{trace.model_dump_json()}\n" for traces in graded for trace in traces)
+        )
     if strict:
         notes.append("Strict: only answers in a box or after #### count.")
     return Graded(

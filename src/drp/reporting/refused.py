@@ -1,6 +1,6 @@
 """What the checks and the teacher refused: a table of reasons, and examples as text with the seams marked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from drp.errors import UNUSABLE
 from drp.pruning.show import Refusals, marked, refusals
@@ -23,6 +23,18 @@ def unusable(run: RunReader) -> list[Failure]:
 def refused(pruned: Iterable[PrunedTrace], called_unusable: Sequence[Failure] = ()) -> Table | None:
     """Return how many traces failed which check first, with an example of what was found; ``None`` if none was refused."""
     return _table(refusals(pruned, 1), called_unusable)
+
+
+def refused_table(run: RunReader) -> Table | None:
+    """Return the same of what the last command of a run wanted."""
+    return refused(wanted_traces(run), unusable(run))
+
+
+def wanted_traces(run: RunReader) -> Iterator[PrunedTrace]:
+    """Yield the pruned traces that the last command wanted, one in memory at a time."""
+    wanted = run.wanted(layout.PRUNE)
+    among = None if wanted is None else set(wanted)
+    return (p for p in run.records(layout.PRUNE, PrunedTrace) if among is None or p.id in among)
 
 
 def refused_page(pruned: Iterable[PrunedTrace], called_unusable: Sequence[Failure] = ()) -> str | None:

@@ -1,25 +1,19 @@
 """Writing ``report/``: figures as JSON, a Markdown page, and an HTML page that needs no network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
-from drp.pruning.apply import apply_script
-from drp.records import PrunedTrace
+from drp.errors import RunFolderError
 from drp.reporting import text
-from drp.reporting.histogram import histogram_html
-from drp.reporting.refused import refused_page, unusable
-from drp.reporting.standing import evaluated
-from drp.reporting.summary import RunSummary, benchmark_order, by_benchmark, summarise, without_texts
+from drp.reporting.page.document import write_page
+from drp.reporting.page.overview import PageRun
+from drp.reporting.refused import refused_page, unusable, wanted_traces
+from drp.reporting.summary import RunSummary, summarise
 from drp.runs import layout
 from drp.runs.journal import write_atomically
 from drp.runs.reader import RunReader
-from drp.text.units import split_units
-
-SHOWN = 10
 
 
 def write_report(run: Path, name: str) -> Path:
@@ -30,12 +24,51 @@ def write_report(run: Path, name: str) -> Path:
     write_atomically(folder / layout.SUMMARY, summary.model_dump_json(indent=1) + "\n")
     write_atomically(folder / layout.REPORT_MARKDOWN, report_markdown(summary))
     reader = RunReader(run, _ignore)
-    if page := refused_page(_pruned(reader), unusable(reader)):
+    if page := refused_page(wanted_traces(reader), unusable(reader)):
         write_atomically(folder / layout.REFUSED, page)
     else:
         (folder / layout.REFUSED).unlink(missing_ok=True)
-    write_atomically(folder / layout.REPORT_HTML, _html(reader, summary))
-    return folder / layout.REPORT_HTML
+    return write_page(folder / layout.REPORT_HTML, [PageRun(reader, summary, protocol_line(summary), name)])
+
+
+def write_view(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write one page of some runs; return its path.
+
+    Args:
+        runs: Run folders.
+        out: The page; left out: the report's own page of a single run, a page beside it of the first of several.
+
+    Raises:
+        RunFolderError: In one of them no stage has run, or a file of it cannot be read.
+        DiskError: The page cannot be written.
+    """
+    names = [name_of(path) for path in runs]
+    if len(set(names)) < len(names):
+        names = [path.resolve().name for path in runs]
+    if len(set(names)) < len(names):
+        names = [f"{number} {path}" for number, path in enumerate(runs, 1)]
+    shown: list[PageRun] = []
+    for name, path in zip(names, runs, strict=True):
+        summary = summarise(path, name)
+        shown.append(PageRun(RunReader(path, _ignore), summary, protocol_line(summary), name))
+    if out is None:
+        out = runs[0] / layout.REPORT / (layout.REPORT_HTML if len(runs) == 1 else layout.VIEW)
+        out.parent.mkdir(exist_ok=True)
+    return write_page(out, shown)
+
+
+def name_of(run: Path) -> str:
+    """Return what a run is called: as its recipe says, or else as its folder.
+
+    Raises:
+        RunFolderError: It is no run folder, or its recipe cannot be read.
+    """
+    reader = RunReader(run)
+    if not reader.began:
+        what = "no stage has run there" if run.is_dir() else "there is no such folder"
+        again = f"Name one, or make it with `drp run RECIPE --out {run}`"
+        raise RunFolderError(f"{run} is not a run folder: {what}. {again}")
+    return reader.recipe_name or run.name
 
 
 def read_summary(run: Path) -> RunSummary:
@@ -93,57 +126,5 @@ def _made_with(summary: RunSummary) -> str:
     return "Made with " + ", ".join(f"{k} {v}" for k, v in summary.versions.items()) + "."
 
 
-def _pruned(run: RunReader) -> Iterator[PrunedTrace]:
-    """Yield the pruned traces that the last command wanted, one in memory at a time."""
-    wanted = run.wanted(layout.PRUNE)
-    among = None if wanted is None else set(wanted)
-    return (p for p in run.records(layout.PRUNE, PrunedTrace) if among is None or p.id in among)
-
-
 def _ignore(_: str) -> None:
     """Say nothing of a newer version's fields: the summary's notes do."""
-
-
-def _shown_traces(run: RunReader) -> list[dict[str, Any]]:
-    """Return the first accepted traces, then dropped ones, as coloured steps."""
-    ranked = run.stage(layout.PRUNE).wanted_records(PrunedTrace, without_texts)
-    chosen = [p.id for p in sorted(ranked, key=lambda p: not p.accepted)[:SHOWN]]
-    whole = {p.id: p for p in run.records(layout.PRUNE, PrunedTrace) if p.id in chosen}
-    shown: list[dict[str, Any]] = []
-    for trace in (whole[identity] for identity in chosen):
-        units = split_units(trace.original_thinking)
-        steps = [
-            {
-                "action": edit.action,
-                "skills": " + ".join(edit.skills),
-                "before": "".join(units[edit.first : edit.last + 1]),
-                "after": edit.text,
-                "reason": edit.reason,
-            }
-            for edit in trace.script.edits
-        ]
-        shown.append({"trace": trace, "steps": steps, "pruned": apply_script(units, trace.script)})
-    return shown
-
-
-def _first_example(run: RunReader) -> str | None:
-    """Return the first training example as it was written before training, if there was one."""
-    file = run.path / layout.TRAIN / layout.FIRST_EXAMPLE
-    return file.read_text(encoding="utf-8") if file.is_file() else None
-
-
-def _html(run: RunReader, summary: RunSummary) -> str:
-    environment = Environment(
-        loader=PackageLoader("drp.reporting"), autoescape=select_autoescape(["html", "jinja"])
-    )
-    before, after = (by_benchmark(evaluated(run, which)) for which in (layout.BASE, summary.outcome))
-    chart = histogram_html(before, after, summary.outcome, sorted(before, key=benchmark_order))
-    return environment.get_template("report.html.jinja").render(
-        summary=summary,
-        protocol=protocol_line(summary),
-        tables=text.tables(summary),
-        chart=chart,
-        first_example=_first_example(run),
-        traces=_shown_traces(run),
-        made_with=_made_with(summary),
-    )

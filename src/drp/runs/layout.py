@@ -72,5 +72,7 @@ def training_part(kind: str, number: int) -> str:
 SUMMARY = "summary.json"
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
+VIEW = "view.html"
+"""A page of several runs, with the first of them."""
 REFUSED = "refused.md"
 """Pruned traces that the checks refused, with examples."""

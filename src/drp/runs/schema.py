@@ -38,7 +38,7 @@ class Schema(NamedTuple):
 FIRST = Schema(1, 0)
 SPELT_BY_KIND = Schema(1, 1)
 """Before it, manifests spelt settings as version 0.1 did, and records said no task."""
-SCHEMA = Schema(1, 1)
+SCHEMA = Schema(1, 2)
 """What this version writes. One more field in any record raises the minor version; anything else raises the major one."""
 _FORM = r"^[0-9]{1,4}\.[0-9]{1,4}$"
 

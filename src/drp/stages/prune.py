@@ -179,6 +179,7 @@ async def _attempt(
         tokens_after=checked.tokens_after,
         protocol=proposal.figures,
         usage=sum(proposal.usage.values(), Usage()) if proposal.usage else None,
+        replies=tuple(proposal.usage),
         source_id=trace.source_id,
     )
     reason = ", ".join(pruned.failed) or None
