@@ -384,7 +384,7 @@ def estimate(
     Examples:
         >>> estimates = drp.estimate(overrides=["prune.teacher=edit_script"], trace_tokens=1500, limit=100)
         >>> [e.protocol for e in estimates], estimates[0].traces
-        (['edit_script', 'two_stage', 'direct', 'none'], 100)
+        (['edit_script', 'edit_script/json', 'two_stage', 'direct', 'none'], 100)
     """
     from drp.planning import estimate_costs
 

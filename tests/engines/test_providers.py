@@ -96,7 +96,7 @@ def test_json_object_mode_asks_for_json_in_words() -> None:
     # OpenAI and DeepSeek refuse json_object unless the prompt says "JSON".
     from drp.teachers.llm import load_prompt
 
-    assert "JSON" in load_prompt("edit_script_json.v1.txt")
+    assert "JSON" in load_prompt("edit_script_json.v2.txt")
 
 
 def test_the_schema_is_strict() -> None:
