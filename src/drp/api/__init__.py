@@ -8,6 +8,7 @@ are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear
 Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
+from drp.api.first_minutes import recipes
 from drp.api.forecasts import estimate, plan
 from drp.api.models import merge
 from drp.api.results import compare, grade, report, view
@@ -22,6 +23,7 @@ __all__ = [
     "merge",
     "plan",
     "prune",
+    "recipes",
     "report",
     "run",
     "train",

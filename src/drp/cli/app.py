@@ -4,11 +4,12 @@ import errno
 import os
 import sys
 from io import TextIOWrapper
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from drp.cli.first_minutes import recipes
 from drp.cli.results import compare, grade, report, tasks
 from drp.cli.stages import estimate, evaluate, generate, merge, prune, run, train
 from drp.cli.view import view
@@ -32,11 +33,31 @@ app = typer.Typer(
     help="Make a reasoning model think shorter without getting worse: prune its own traces step by step, "
     "fine-tune it on them, and measure what that did.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-for command in (run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks):
+
+def _version(asked: bool) -> None:
+    if asked:
+        import drp
+
+        typer.echo(f"drp {drp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
+
+
+VERBS = (
+    recipes, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks,
+)  # fmt: skip
+for command in VERBS:
     app.command()(command)
 
 

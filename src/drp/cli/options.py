@@ -7,11 +7,23 @@ import typer
 
 from drp.runs import layout
 
+
+def _recipes(incomplete: str) -> list[str]:
+    """Return what a recipe's name may go on with: recipes of the package, files and folders here."""
+    from drp.recipe.shipped import shipped_recipes
+
+    here = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    files = [f"{p}/" if p.is_dir() else str(p) for p in here.glob("*") if p.is_dir() or p.suffix == ".yaml"]
+    return [n for n in (*(r.name for r in shipped_recipes()), *sorted(files)) if n.startswith(incomplete)]
+
+
 RecipePath = Annotated[
     str | None,
     typer.Argument(
-        help="Recipe (YAML), such as recipes/mini.yaml, or a run folder, for its own. Left out: that of --out.",
+        help="A recipe of the package, such as mini (`drp recipes` lists them), a file (YAML), or a run folder, for its own. "
+        "Left out: that of --out.",
         show_default=False,
+        autocompletion=_recipes,
     ),
 ]
 Overrides = Annotated[

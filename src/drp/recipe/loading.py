@@ -16,6 +16,7 @@ from drp.kinds import Kind, KindError, Registry
 from drp.methods.registry import METHODS
 from drp.recipe.parsing import DEEPEST, MOST_BYTES, parse_yaml
 from drp.recipe.settings import Recipe
+from drp.recipe.shipped import instead_of, located
 from drp.runs import layout
 from drp.runs.reading import reading
 from drp.runs.upgrades import upgraded_recipe
@@ -28,7 +29,8 @@ MOST_ERRORS = 12
 
 
 RecipeSource = Recipe | Mapping[str, Any] | str | Path
-"""A recipe, or what one is made of: a mapping of sections, a YAML file, or a run folder, which has its own."""
+"""A recipe, or what one is made of: a mapping of sections, a YAML file, a run folder, which has its own, or the name of
+a recipe of the package."""
 
 
 def load_recipe(source: RecipeSource | None, overrides: Sequence[str] = ()) -> Recipe:
@@ -48,7 +50,7 @@ def load_recipe(source: RecipeSource | None, overrides: Sequence[str] = ()) -> R
     if source is None or isinstance(source, Mapping):
         data, where = deepcopy(dict(source or {})), "the recipe given" if source else "the overrides"
     else:
-        data, where = _mapping(Path(source)), str(source)
+        data, where = _mapping(located(source)), str(source)
     for override in overrides:
         _override(data, override)
     data, moved = upgraded_recipe(data)
@@ -71,8 +73,13 @@ def _mapping(path: Path) -> dict[str, Any]:
     found = path / layout.RECIPE if _is_folder(path) else path
     if found is not path and not found.exists():
         raise RecipeError(f"{path} is a folder without a {layout.RECIPE}: name a recipe, or a run folder")
-    with reading(found, RecipeError, "recipe") as file:
-        content = file.read(MOST_BYTES + 1)
+    try:
+        with reading(found, RecipeError, "recipe") as file:
+            content = file.read(MOST_BYTES + 1)
+    except RecipeError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise RecipeError(f"{error}; {instead_of(path)}") from error
+        raise
     try:
         loaded = parse_yaml(content.decode("utf-8-sig"))
     except ValueError as error:
