@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drp.api import (
         compare,
+        doctor,
         estimate,
         evaluate,
         generate,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "compare",
+    "doctor",
     "estimate",
     "evaluate",
     "generate",

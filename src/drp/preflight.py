@@ -4,53 +4,31 @@ A missing key or a full disk is cheap to notice now, and dear after hours of gen
 costs money, loads weights or writes anything.
 """
 
-import asyncio
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
 
-import openai
 
 from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.encoding import render_prompt
 from drp.engines.identity import resolve_model
 from drp.engines.prompting import prompt_messages
 from drp.engines.registry import EngineSettings
-from drp.engines.served import open_endpoint
 from drp.engines.settings import EndpointSettings
 from drp.errors import DataError, DrpError, MissingExtraError, PreflightError, RunFolderError
+from drp.findings import Finding, ok, problem, unknown, warning
 from drp.on_file import OnFile, wanted_traces
 from drp.recipe import Recipe
-from drp.records import Problem, Record
+from drp.records import Problem
 from drp.runs import layout
-from drp.runs.concurrency import run_until_done
 from drp.text.tokens import FileTokenCounter
 
-ANSWER_S = 10.0
-"""Seconds an endpoint has to say which models it serves."""
 BYTES_A_TRACE = 40_000
 """About what one trace of 10,000 tokens takes on disk."""
 COPIES = 2.5
 """A training leaves a merged model beside its adapter, and checkpoints on the way."""
-
-State = Literal["ok", "problem", "warning", "unknown"]
-_SIGNS: dict[State, str] = {"ok": "ok", "problem": "PROBLEM", "warning": "warning", "unknown": "not known"}
-
-
-class Finding(Record):
-    """What one look found."""
-
-    what: str
-    state: State
-    detail: str
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{_SIGNS[self.state]:<9}  {self.what}: {self.detail}"
 
 
 def due(work: OnFile) -> tuple[str, ...]:
@@ -84,6 +62,7 @@ def preflight(
     *,
     hub: bool = True,
     problems: bool = True,
+    light: bool = False,
 ) -> list[Finding]:
     """Look at everything that the given stages need.
 
@@ -94,6 +73,8 @@ def preflight(
         limit: At most this many problems per problem set.
         hub: Whether the Hugging Face hub may be asked; if not, what only it knows stays unknown.
         problems: Whether the stages read the recipe's problems at all.
+        light: Whether to leave out what takes seconds: generated problems, and what needs torch, which are the device
+            and the student's tokenizer.
     """
     engines: dict[str, EngineSettings] = {
         name: part.engine
@@ -103,31 +84,31 @@ def preflight(
     teacher = recipe.prune.teacher
     scores = layout.PRUNE in stages and (recipe.prune.learnability or teacher.loads_student)
     local = any(e.in_process for e in engines.values()) or layout.TRAIN in stages or scores
-    findings = [*_problems(recipe, stages, limit, hub=hub)] if problems else []
+    findings = [*_problems(recipe, stages, limit, hub=hub, light=light)] if problems else []
     missing = _packages("torch", "transformers") if local else []
     if layout.TRAIN in stages:
         missing += _packages("trl", "peft", "datasets", "accelerate")
     if missing:
-        findings.append(_problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
+        findings.append(problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
     elif local:
-        findings.append(
-            Finding(what="packages", state="ok", detail="torch and what training needs are installed")
-        )
-        findings += _student(recipe, hub=hub)
+        if not light:
+            findings.append(ok("packages", "torch and what training needs are installed"))
+            findings += _student(recipe, hub=hub)
     for name, engine in engines.items():
         if (absent := _packages(*engine.packages)) and not missing:
             findings.append(
-                _problem("packages", str(MissingExtraError(", ".join(absent), engine.installed_by)))
+                problem("packages", str(MissingExtraError(", ".join(absent), engine.installed_by)))
             )
         if served := engine.endpoint(recipe.student):
-            findings.append(_endpoint(f"{name}.engine", *served))
+            part = recipe.generate if name == layout.GENERATE else recipe.evaluate
+            findings.append(_endpoint(f"{name}.engine", *served, part.sampling.max_new_tokens))
     if layout.PRUNE in stages and (asked := teacher.asked()):
         findings.append(_endpoint("teacher's endpoint", *asked))
     if layout.PRUNE in stages and recipe.prune.tokenizer:
         try:
             FileTokenCounter(resolve_model(recipe.prune.tokenizer))
         except DataError as error:
-            findings.append(_problem("prune.tokenizer", str(error)))
+            findings.append(problem("prune.tokenizer", str(error)))
     findings.append(_disk(recipe, run, stages))
     return findings
 
@@ -145,16 +126,14 @@ def refuse(findings: Sequence[Finding]) -> None:
         )
 
 
-def _problem(what: str, detail: str) -> Finding:
-    return Finding(what=what, state="problem", detail=detail)
-
-
 def _packages(*names: str) -> list[str]:
     """Return which packages are not installed."""
     return [name for name in names if find_spec(name) is None]
 
 
-def _problems(recipe: Recipe, stages: Sequence[str], limit: int | None, *, hub: bool) -> Iterator[Finding]:
+def _problems(
+    recipe: Recipe, stages: Sequence[str], limit: int | None, *, hub: bool, light: bool
+) -> Iterator[Finding]:
     """Look whether the problem sets can be read, and whether any problem is trained on and evaluated on."""
     wanted: dict[str, Sequence[ProblemSet]] = {}
     if set(stages) - {layout.EVALUATE}:
@@ -163,32 +142,31 @@ def _problems(recipe: Recipe, stages: Sequence[str], limit: int | None, *, hub: 
         wanted["evaluation problems"] = recipe.evaluate.benchmarks
     found: dict[str, dict[str, Problem]] = {}
     for what, sets in wanted.items():
-        here = [s for s in sets if hub or not s.from_hub]
+        made = [s for s in sets if light and s.generated]
+        here = [s for s in sets if s not in made and (hub or not s.from_hub)]
         notes: list[str] = []
         try:
             found[what] = {p.id: p for s in here for p in load_problems(s, limit, notes.append)}
         except (DataError, MissingExtraError) as error:
-            yield _problem(what, str(error))
+            yield problem(what, str(error))
             continue
-        left = [s.benchmark for s in sets if s not in here]
-        said = "; ".join([f"{len(found[what]):,} read", *notes])
+        left = [s.benchmark for s in sets if s not in here and s not in made]
+        count = len(found[what]) + sum(min(s.count or 100, limit or 10**9) for s in made)
+        said = "; ".join([f"{count:,} {'there' if made else 'read'}", *notes])
         if left:
-            yield Finding(
-                what=what, state="unknown", detail=f"{said}; {', '.join(left)}: on the hub, not looked up"
-            )
-        elif not found[what]:
+            yield unknown(what, f"{said}; {', '.join(left)}: on the hub, not looked up")
+        elif not count:
             named = ", ".join(str(s.path or s.hub or s.benchmark) for s in here) or "the recipe"
-            yield _problem(what, f"there are none in {named}; look at count and path")
+            yield problem(what, f"there are none in {named}; look at count and path")
         else:
-            yield Finding(what=what, state="ok", detail=said)
+            yield ok(what, said)
     if len(found) == 2:
         trained, evaluated = found["training problems"], found["evaluation problems"]
         if both := set(trained) & set(evaluated):
             example = trained[min(both)].question[:80]
-            yield Finding(
-                what="overlap",
-                state="warning",
-                detail=f"{len(both):,} problems are trained on and evaluated on too, such as {example!r}: "
+            yield warning(
+                "overlap",
+                f"{len(both):,} problems are trained on and evaluated on too, such as {example!r}: "
                 "accuracy on them says nothing about new problems",
             )
 
@@ -198,18 +176,16 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
     from drp.engines.transformers_engine import load_tokenizer, pick_device
 
     try:
-        yield Finding(what="device", state="ok", detail=str(pick_device(recipe.student.device)))
+        yield ok("device", str(pick_device(recipe.student.device)))
     except DrpError as error:
-        yield _problem("device", str(error))
+        yield problem("device", str(error))
     path = resolve_model(recipe.student.source)
     if Path(path).is_dir():
         if not [*Path(path).glob("*.safetensors"), *Path(path).glob("pytorch_model*.bin")]:
-            yield _problem("student", f"{path} holds no weights (*.safetensors)")
+            yield problem("student", f"{path} holds no weights (*.safetensors)")
             return
     elif not hub:
-        yield Finding(
-            what="student", state="unknown", detail=f"{path} is no folder here, and the hub was not asked"
-        )
+        yield unknown("student", f"{path} is no folder here, and the hub was not asked")
         return
     try:
         render_prompt(
@@ -222,57 +198,15 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
             recipe.student.thinking_tags,
         )
     except DrpError as error:
-        yield _problem("student", str(error))
+        yield problem("student", str(error))
     else:
-        yield Finding(what="student", state="ok", detail=f"{path}; its template takes the prompt's messages")
+        yield ok("student", f"{path}; its template takes the prompt's messages")
 
 
-def _endpoint(what: str, model: str, settings: EndpointSettings) -> Finding:
-    """Look whether an endpoint has a key, answers, and serves the model; asking which models it serves is free."""
-    where = settings.base_url or "the provider"
+def _endpoint(what: str, model: str, settings: EndpointSettings, needed: int = 0) -> Finding:
+    from drp.engines.endpoint_check import look_at_endpoint  # a second of imports, where no endpoint is asked
 
-    async def models() -> list[str]:
-        engine = open_endpoint(model, settings)
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                found = await engine.client.with_options(max_retries=0).models.list()
-            return [served.id for served in found.data]
-        finally:
-            await engine.close()
-
-    try:
-        served = run_until_done(models())
-    except DrpError as error:
-        return _problem(what, str(error))
-    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        return _problem(what, f"{where} refuses the key: {error.message}")
-    except openai.APIStatusError as error:
-        hint = (
-            ""
-            if (settings.base_url or "/v1").rstrip("/").endswith("/v1")
-            else "; is /v1 missing in base_url?"
-        )
-        said = f"{where} answers {error.status_code} when asked for its models{hint}"
-        return Finding(what=what, state="unknown", detail=said)
-    except (openai.APIConnectionError, TimeoutError) as error:
-        url = urlsplit(settings.base_url or "https://")
-        mend = "is it running? Is its name spelt right?"
-        if url.scheme not in ("http", "https"):
-            mend = "write the URL with http:// or https:// in front"
-        elif "SSL" in str(error.__cause__) or "WRONG_VERSION" in str(error.__cause__):
-            mend = "does it speak https? Write http:// if not"
-        reason = str(error.__cause__ or error).replace(" ssl:default", "")
-        return _problem(what, f"nobody answers at {where} ({reason}); {mend}")
-    except Exception as error:  # noqa: BLE001 – a list of models of any shape proves no more than that somebody answers
-        return Finding(
-            what=what, state="unknown", detail=f"{where} answers, but not with its models: {error}"
-        )
-    if served and model not in served and settings.base_url:
-        names = ", ".join(served[:5])
-        return Finding(
-            what=what, state="unknown", detail=f"{where} answers, but names {names} and not {model}"
-        )
-    return Finding(what=what, state="ok", detail=f"{where} answers")
+    return look_at_endpoint(what, model, settings, needed)
 
 
 def _disk(recipe: Recipe, run: Path, stages: Sequence[str]) -> Finding:
@@ -281,14 +215,14 @@ def _disk(recipe: Recipe, run: Path, stages: Sequence[str]) -> Finding:
     while not there.exists():
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return _problem("disk", f"{there} cannot be written to; choose another folder with --out")
+        return problem("disk", f"{there} cannot be written to; choose another folder with --out")
     student = Path(resolve_model(recipe.student.source))
     weights = sum(p.stat().st_size for p in student.glob("*.safetensors")) if student.is_dir() else 0
     needed = COPIES * weights if layout.TRAIN in stages else 0.0
     needed += BYTES_A_TRACE * recipe.generate.samples * sum(s.count or 0 for s in recipe.problems)
     free = shutil.disk_usage(there).free
     said = f"{free / 1e9:,.1f} GB free at {there}, about {needed / 1e9:,.1f} GB needed"
-    return Finding(what="disk", state="problem" if free < needed else "ok", detail=said)
+    return problem("disk", said) if free < needed else ok("disk", said)
 
 
 def check_before(work: OnFile, *stages: str) -> None:

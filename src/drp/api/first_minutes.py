@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drp.jobs import job
+from drp.recipe import RecipeSource
+
 if TYPE_CHECKING:
+    from drp.findings import Finding
     from drp.recipe.shipped import ShippedRecipe
 
 
@@ -20,3 +26,34 @@ def recipes() -> list[ShippedRecipe]:
     from drp.recipe.shipped import shipped_recipes
 
     return shipped_recipes()
+
+
+def doctor(
+    recipe: RecipeSource | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    limit: int | None = None,
+) -> list[Finding]:
+    """Return what this machine has and lacks, for a recipe where one is named: packages, GPU, keys, endpoint, template, limits.
+
+    Nothing is run, fetched or paid, and torch is not loaded. What would stop a run has the state ``problem``.
+
+    Args:
+        recipe: As for :func:`run`; left out, and without ``out``: the machine alone.
+        overrides: As for :func:`run`.
+        out: As for :func:`run`.
+        limit: As for :func:`run`.
+
+    Examples:
+        >>> found = drp.doctor("mini")
+        >>> [look.what for look in found if look.state == "problem"]
+        []
+        >>> next(look.detail for look in found if look.what == "template")[:37]
+        'keeps thinking: opens the thinking it'
+    """
+    from drp.checkup import checkup
+
+    if recipe is None and out is None and not overrides:
+        return checkup()
+    return checkup(*job(recipe, overrides, out), limit)

@@ -79,6 +79,11 @@ class ProblemSet(Record):
         """Whether reading it takes the Hugging Face hub."""
         return self.path is None and (self.hub is not None or self.benchmark in PUBLIC)
 
+    @property
+    def generated(self) -> bool:
+        """Whether it is a mini tier, which nothing has to be read for."""
+        return self.path is None and self.hub is None and self.benchmark in mini_world.TIERS
+
 
 def load_problems(wanted: ProblemSet, limit: int | None = None, say: Say = silent) -> list[Problem]:
     """Return the problems of a set, at most ``limit``; ``say`` is told what was dropped or mended.
@@ -89,7 +94,7 @@ def load_problems(wanted: ProblemSet, limit: int | None = None, say: Say = silen
     """
     count = min(n for n in (wanted.count or 10**9, limit or 10**9))
     task = wanted.task or "maths"
-    if wanted.benchmark in mini_world.TIERS and wanted.path is None and wanted.hub is None:
+    if wanted.generated:
         if wanted.split not in ("train", "test"):
             raise DataError(f"{wanted.benchmark} has the splits train and test, not {wanted.split!r}")
         size = 100 if count == 10**9 else count
