@@ -1,6 +1,7 @@
 """What `drp doctor` looks at: the machine, its packages and keys, and what a recipe will meet there. Loads no torch."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -108,8 +109,9 @@ def _keys() -> Iterator[Finding]:
         mend = "export it again without quotes or white space around it"
         yield warning("keys", f"{', '.join(odd)}: there are quotes or white space around the key", mend)
     there = [name for name, how in state.items() if how == "set"]
-    absent = "no key is set; teachers `student` and `rules` need none"
-    yield ok("keys", f"{', '.join(there)} set" if there else absent)
+    if there or not odd:
+        absent = "no key is set; teachers `student` and `rules` need none"
+        yield ok("keys", f"{', '.join(there)} set" if there else absent)
 
 
 def _gpu(
@@ -117,6 +119,11 @@ def _gpu(
 ) -> Iterator[Finding]:
     """Look whether there is a GPU, torch sees it, and a student fits."""
     large = known is None or (known.parameters or 1e9) > 1e8
+    device = re.fullmatch(r"cuda(?::(\d+))?", recipe.student.device if recipe else "auto")
+    if device and int(device[1] or 0) >= len(found):
+        detail = f"student.device={device[0]}, and nvidia-smi lists {len(found)} GPU(s)"
+        yield problem("gpu", detail, "student.device=auto")
+        return
     if not found:
         none = "none that nvidia-smi lists; the embedded student needs none"
         if recipe is None or not large or recipe.student.device != "auto":

@@ -27,8 +27,8 @@ def job(recipe: RecipeSource | None, overrides: Sequence[str], out: str | Path |
         raise RecipeError("name a recipe, or give as out a run folder that has one (recipe.json)")
     loaded = load_recipe(folder if named is None else named, overrides)
     if folder is None:
-        is_run = isinstance(named, Path) and (named / layout.RECIPE).exists()
-        folder = named if is_run else Path("runs") / loaded.name
+        own = named if isinstance(named, Path) and (named / layout.RECIPE).exists() else None
+        folder = own or Path("runs") / loaded.name
     return loaded, folder
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-
 from drp.benchmarks.registry import ProblemSet, load_problems
 from drp.engines.encoding import render_prompt
 from drp.engines.identity import resolve_model
@@ -90,10 +89,9 @@ def preflight(
         missing += _packages("trl", "peft", "datasets", "accelerate")
     if missing:
         findings.append(problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
-    elif local:
-        if not light:
-            findings.append(ok("packages", "torch and what training needs are installed"))
-            findings += _student(recipe, hub=hub)
+    elif local and not light:
+        findings.append(ok("packages", "torch and what training needs are installed"))
+        findings += _student(recipe, hub=hub)
     for name, engine in engines.items():
         if (absent := _packages(*engine.packages)) and not missing:
             findings.append(

@@ -8,7 +8,7 @@ are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear
 Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
-from drp.api.first_minutes import doctor, recipes
+from drp.api.first_minutes import doctor, init, recipes
 from drp.api.forecasts import estimate, plan
 from drp.api.models import merge
 from drp.api.results import compare, grade, report, view
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate",
     "generate",
     "grade",
+    "init",
     "merge",
     "plan",
     "prune",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from drp.cli.first_minutes import doctor, recipes
+from drp.cli.first_minutes import doctor, init, recipes
 from drp.cli.results import compare, grade, report, tasks
 from drp.cli.stages import estimate, evaluate, generate, merge, prune, run, train
 from drp.cli.view import view
@@ -55,7 +55,7 @@ def common(
 
 
 VERBS = (
-    doctor, recipes, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks,
+    init, doctor, recipes, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks,
 )  # fmt: skip
 for command in VERBS:
     app.command()(command)

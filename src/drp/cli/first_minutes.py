@@ -1,5 +1,7 @@
 """``drp recipes``, ``drp init``, ``drp doctor``: what a newcomer asks first."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -52,3 +54,54 @@ def doctor(
         typer.echo(f"{stops} problem(s) to mend, {doubts} warning(s)")
         raise typer.Exit(1)
     typer.echo(f"nothing that is needed is missing; {doubts} warning(s)")
+
+
+def init(
+    out: Annotated[
+        Path, typer.Option("--out", help="The recipe to write; one that exists is not touched.")
+    ] = Path("recipe.yaml"),
+    student: Annotated[
+        str | None, typer.Option(help="mini, a checkpoint folder, or a hub id.", show_default=False)
+    ] = None,
+    problems: Annotated[
+        str | None,
+        typer.Option(help="To train on: a benchmark, a JSONL file, or a hub id.", show_default=False),
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="To evaluate on, the same; may stand again.", show_default=False)
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="student, rules, edit_script or another, or KIND:MODEL.", show_default=False),
+    ] = None,
+    teacher_url: Annotated[
+        str | None,
+        typer.Option(help="Where that model is served: http://localhost:8000/v1", show_default=False),
+    ] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=0, help="GB of the GPU it will run on.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what is suggested.")] = False,
+) -> None:
+    """Write a commented recipe to begin with: asks on a terminal, takes options elsewhere; looks how the student thinks."""
+    from drp import api
+
+    def ask(question: str, suggested: str) -> str:
+        return str(typer.prompt(question, default=suggested))
+
+    person = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    begun = api.init(
+        out,
+        student=student,
+        problems=problems,
+        benchmarks=benchmark or (),
+        teacher=teacher,
+        teacher_url=teacher_url,
+        gpu_memory=gpu_memory,
+        ask=ask if person else None,
+    )
+    for note in begun.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(
+        f"wrote {begun.path}; next:\n  drp doctor {begun.path}\n  drp run {begun.path} --limit 20\n  drp run {begun.path}"
+    )
