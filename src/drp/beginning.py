@@ -282,7 +282,7 @@ def _teacher(full: Wishes, notes: list[str]) -> list[str]:
     line = f"  teacher: {{kind: {kind}, model: {_quoted(model)}{where}}}"
     if full.teacher_url:
         return [f"{line}   # a key, if it wants one: DRP_ENDPOINT_KEY", *answer]
-    asked = {m: p for p, m in OF_PROVIDERS}
+    asked: dict[str, ProviderName] = {m: p for p, m in OF_PROVIDERS}
     provider = asked.get(model) or provider_of(model, None, None)
     variable = PROVIDERS[provider].key_variable
     notes.append(

@@ -55,6 +55,7 @@ def running(
     loaded, folder = job(recipe, overrides, out)
     with RunFolder(folder, say) as held:
         pipeline = Pipeline(loaded, held, progress, say, limit, partial=partial)
+        progress.remark("looking at what the run needs")
         if stages:
             check_before(pipeline, *stages)
         yield pipeline

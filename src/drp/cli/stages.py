@@ -23,17 +23,19 @@ def run(
     ] = False,
 ) -> None:
     """Run the whole job: generate, prune, train, evaluate, report. The same command again continues."""
-    from drp import api
-
     recipe, changes = recipe_of(recipe, overrides, out)
     if dry_run:
+        from drp import api
+
         for line in api.plan(recipe, changes, out=out, limit=limit):
             typer.echo(line)
         return
+    with terminal() as (progress, say):  # before any import, which may take seconds
+        from drp import api
+
+        summary = api.run(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
     from drp.cli.tables import print_report
 
-    with terminal() as (progress, say):
-        summary = api.run(recipe, changes, out=out, limit=limit, partial=partial, progress=progress, say=say)
     print_report(summary)
 
 

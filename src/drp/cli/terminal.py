@@ -18,6 +18,7 @@ def terminal() -> "Generator[tuple[Progress, Say]]":
 
     console = Console()
     progress = TerminalProgress(console)
+    progress.open()
     try:
         yield progress, lambda line: console.print(Text(line))
     finally:

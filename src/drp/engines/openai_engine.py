@@ -115,6 +115,16 @@ class OpenAIEngine:
         return self.model
 
     @property
+    def flying(self) -> int:
+        """How many requests are in flight."""
+        return self.limits.flying
+
+    @property
+    def drawn(self) -> int:
+        """0: an endpoint says what it drew when a reply ends."""
+        return 0
+
+    @property
     def identity(self) -> dict[str, str]:
         """The model's name and extra parameters; where it is served does not matter."""
         extra = {"extra": repr(sorted(self.extra.items()))} if self.extra else {}

@@ -145,6 +145,8 @@ class SlotDecoder:
         self.seen: Tensor | None = None
         """Which tokens stand in each slot's prompt and completion, bool of shape (slots, vocabulary)."""
         self.at = _Slots()
+        self.flying = self.drawn = 0
+        """Rows under way, and tokens drawn by all so far, about (a row that ends between two looks counts up to the second)."""
 
     def _allocate(self, prompt: int, limit: int) -> None:
         """Make room for prompts and new tokens of the given lengths; graphs of smaller rooms go."""
@@ -222,7 +224,9 @@ class SlotDecoder:
                 self._fill(len(owner), [prompts[i] for i in taken], [seeds[i] for i in taken], how)
                 owner += taken
                 following += len(taken)
+            self.flying = len(owner)
             self._advance(len(owner), how)
+            self.drawn += len(owner) * self.look_every
             ended = self.done[: len(owner)].nonzero().flatten().tolist()
             if not ended:
                 continue
@@ -230,6 +234,7 @@ class SlotDecoder:
             for row, length, ids in zip(ended, lengths, self.output[ended].tolist(), strict=True):
                 yield owner[row], ids[:length]
             owner = self._compact(owner, set(ended))
+            self.flying = len(owner)
 
     def _fill(self, first: int, prompts: list[Sequence[int]], seeds: list[int], how: Sampling) -> None:
         """Put prompts into the slots from ``first`` on: all but their last token goes into the caches."""

@@ -147,6 +147,16 @@ class TransformersEngine:
         return Path(self.path).name
 
     @property
+    def flying(self) -> int:
+        """How many requests are being decoded."""
+        return self._slots.flying if self._slots else 0
+
+    @property
+    def drawn(self) -> int:
+        """Tokens drawn so far."""
+        return self._slots.drawn if self._slots else 0
+
+    @property
     def identity(self) -> dict[str, str]:
         """Content identity of the weights."""
         return model_identity(self.path)

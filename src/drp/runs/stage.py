@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 from drp.records import Failure, Keyed
 from drp.runs.concurrency import rare_collections
@@ -44,6 +45,52 @@ class Progress(Protocol):
 
     def end(self, note: str) -> None:
         """The stage ended; ``note`` sums it up."""
+        ...
+
+
+def _none() -> int:
+    return 0
+
+
+@dataclass
+class Underway:
+    """What has begun and not ended; looked at a few times a second by whoever shows it, so looking must cost nothing."""
+
+    flying: Callable[[], int] = _none
+    """How many items are being worked on now."""
+    tokens: Callable[[], int] = _none
+    """Tokens generated so far by this process, those of items that have not ended included."""
+    failed: int = 0
+    """Items that failed since the stage began in this process, and are owed again …"""
+    left_out: int = 0
+    """… and those left out for good."""
+
+
+@runtime_checkable
+class ShowsUnderway(Protocol):
+    """Progress that shows what is under way, too."""
+
+    underway: Underway
+    """What the stage under way is to fill in; new for each stage."""
+
+
+def under_way(progress: Progress) -> Underway:
+    """Return where a stage says what is under way; what nobody looks at, if its progress does not show that."""
+    return progress.underway if isinstance(progress, ShowsUnderway) else Underway()
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """An engine that can say what it is at."""
+
+    @property
+    def flying(self) -> int:
+        """How many requests are being answered now."""
+        ...
+
+    @property
+    def drawn(self) -> int:
+        """Tokens drawn so far, those of unfinished completions included; 0 if that is not known."""
         ...
 
 
@@ -103,8 +150,11 @@ async def run_stage(
                 owed.discard(outcome.id)
                 if isinstance(outcome, Failure):
                     errors.append(outcome)
-                    if not outcome.retry:
+                    if outcome.retry:
+                        under_way(progress).failed += 1
+                    else:
                         given_up.add(outcome.id)
+                        under_way(progress).left_out += 1
                     progress.advance(1)
                 else:
                     journal.append(outcome)

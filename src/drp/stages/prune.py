@@ -16,7 +16,7 @@ from drp.runs import layout
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
-from drp.runs.stage import Progress, run_stage
+from drp.runs.stage import Progress, run_stage, under_way
 from drp.stages.checking import Checker, open_pool
 from drp.stages.scoring import Scorer
 from drp.tasks.base import task_of
@@ -215,10 +215,12 @@ async def prune_traces(
         EngineError: The teacher's endpoint refuses every request.
     """
     stopped: list[BudgetError | EngineError] = []
+    flying: set[str] = set()
 
     async def one(trace: Trace, teacher: Teacher, checker: Checker) -> PrunedTrace | Failure | None:
         if stopped:
             return None
+        flying.add(trace.id)
         try:
             return await prune_trace(trace, teacher, checker)
         except (BudgetError, EngineError) as error:
@@ -226,8 +228,11 @@ async def prune_traces(
                 error
             )  # what is under way was paid, or may be: it is waited for, and nothing new begins
             return None
+        finally:
+            flying.discard(trace.id)
 
     async def work(owed: set[str]) -> AsyncIterator[PrunedTrace | Failure]:
+        under_way(progress).flying = lambda: len(flying)
         async with checker.settings.teacher.open(replace(context, solves=checker.grader.solves)) as opened:
             alone, told = opened.store is None, 0.0
             if opened.store:

@@ -11,7 +11,7 @@ from drp.grading.grader import Grader
 from drp.records import Completion, Failure, Problem, Trace, content_id
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
-from drp.runs.stage import Progress, run_stage
+from drp.runs.stage import Progress, Watched, run_stage, under_way
 
 
 def trace_id(problem: Problem, sample: int) -> str:
@@ -58,6 +58,9 @@ async def sample_traces(
     async def work(owed: set[str]) -> AsyncIterator[Trace | Failure]:
         progress.remark("loading the model")
         engine = make_engine()
+        if isinstance(engine, Watched):
+            seen, underway = engine, under_way(progress)
+            underway.flying, underway.tokens = lambda: seen.flying, lambda: seen.drawn
         try:
             batches = [b for b in engine.batches(requests) if any(r.id in owed for r in b)]
             progress.remark("decoding")

@@ -45,6 +45,8 @@ class _Log:
             self._progress.begin(layout.TRAIN, step - 1, total)
         self._journal.append(TrainStep(id=f"step-{step}", step=step, **figures))
         self._progress.advance(step - self.steps if self.steps else 1)
+        if (loss := figures.get("loss")) is not None:
+            self._progress.remark(f"loss {loss:.3f}")
         self.steps = step
 
     def next_phase(self) -> None:
@@ -69,6 +71,8 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
         raise MissingExtraError(str(error.name), "train") from error
 
     started, settings = time.monotonic(), recipe.train
+    progress.begin(layout.TRAIN, 0, 0)
+    progress.remark("getting the examples and the model ready")
     tokenizer = load_tokenizer(to_train(recipe.student).path)
     examples, longer = fitting_examples(recipe, folder, tokenizer, chosen)
     first = show_example(tokenizer, examples[0]) if examples else ""
