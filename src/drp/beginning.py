@@ -12,7 +12,7 @@ from drp.benchmarks.registry import BENCHMARKS, ProblemSet, load_problems
 from drp.engines.identity import HUB_ID, resolve_model
 from drp.engines.pricing import price_of
 from drp.engines.providers import PRESETS, PROVIDERS, ProviderName, provider_of
-from drp.engines.student_files import StudentFiles, student_files
+from drp.engines.student_files import StudentFiles, size_in_name, student_files
 from drp.errors import RecipeError
 from drp.recipe import load_recipe
 from drp.recipe.parsing import parse_yaml
@@ -146,7 +146,7 @@ def _known(student: str, notes: list[str], *, hub: bool) -> StudentFiles:
             f"{student} cannot be looked at from here, and nothing is known of its family: assumed that it thinks between "
             f"{THINK.open} and {THINK.close}; `drp doctor` checks that once its files are here"
         )
-        return StudentFiles(source="family", tags=THINK)
+        return StudentFiles(source="family", tags=THINK, parameters=size_in_name(student))
     if known.source == "family":
         notes.append(f"{student} cannot be looked at from here; used what is known of its family")
     elif known.tags is None:

@@ -166,7 +166,7 @@ def _read(name: str, files: Mapping[str, str]) -> StudentFiles:
         **_shape(config),
     )
     return known.model_copy(
-        update={"prefilled": _prefilled(known), "parameters": known.parameters or _named(name)}
+        update={"prefilled": _prefilled(known), "parameters": known.parameters or size_in_name(name)}
     )
 
 
@@ -188,12 +188,12 @@ def _family(name: str) -> StudentFiles | None:
                 prefilled=prefilled,
                 switch=switch,
                 context=context,
-                parameters=_named(name),
+                parameters=size_in_name(name),
             )
     return None
 
 
-def _named(name: str) -> float | None:
+def size_in_name(name: str) -> float | None:
     """Return the number of parameters that a model's name says."""
     found = _SIZE.findall(Path(name).name)
     return float(found[-1]) * 1e9 if found else None
