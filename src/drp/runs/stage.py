@@ -65,6 +65,11 @@ class Underway:
     left_out: int = 0
     """… and those left out for good."""
 
+    def count(self, failure: Failure) -> None:
+        """Count an item that got no record."""
+        self.failed += failure.retry
+        self.left_out += not failure.retry
+
 
 @runtime_checkable
 class ShowsUnderway(Protocol):
@@ -150,11 +155,8 @@ async def run_stage(
                 owed.discard(outcome.id)
                 if isinstance(outcome, Failure):
                     errors.append(outcome)
-                    if outcome.retry:
-                        under_way(progress).failed += 1
-                    else:
-                        given_up.add(outcome.id)
-                        under_way(progress).left_out += 1
+                    under_way(progress).count(outcome)
+                    given_up |= set() if outcome.retry else {outcome.id}
                     progress.advance(1)
                 else:
                     journal.append(outcome)
