@@ -1,0 +1,145 @@
+"""Rows end to end in one sequence, each of which sees only itself: no padding is computed, and none is looked at.
+
+Positions start anew with every row. Attention reads where rows begin: on a GPU by torch's own kernel for rows of many
+lengths (`torch.nn.attention.varlen`), elsewhere row by row. Where FlashAttention is installed and asked for, it does the same.
+"""
+
+# The library behind this file ships incomplete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from drp.errors import TrainingError
+
+PACKED = "drp_packed"
+"""The name under which transformers finds this attention."""
+NEEDS = ("cu_seq_lens_q", "max_length_q")
+
+
+def why_not_packed(model: Any) -> str | None:
+    """Return why rows of a model cannot be packed, or ``None``: only plain full attention keeps them apart."""
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its attention cannot be replaced"
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} or getattr(config, "attn_logit_softcapping", None):
+        return "it has layers other than plain full attention"
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    return "its attention is a sliding window" if windowed else None
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001: there is none
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **named: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend within each row; shapes are transformers' (1, heads, tokens, width) in and (1, tokens, heads, width) out.
+
+    Args:
+        module: The attention layer.
+        query: Of every token.
+        key: Of every token, with fewer heads where these are shared.
+        value: Like ``key``.
+        attention_mask: Not looked at.
+        dropout: Share of weights dropped; the kernel for rows of many lengths has none.
+        scaling: Of the products; the usual one if there is none.
+        **named: ``cu_seq_lens_q``, where each row begins and the last ends, and ``max_length_q``, the longest row.
+
+    Raises:
+        TrainingError: The model asks for what this attention cannot do.
+    """
+    strange = [n for n in ("softcap", "s_aux", "sliding_window", "position_bias") if named.get(n) is not None]
+    if strange or any(named.get(name) is None for name in NEEDS):
+        raise TrainingError(
+            f"{type(module).__name__} cannot be trained on packed rows ({', '.join(strange) or 'rows are not marked'}). "
+            "Set train.packing=false"
+        )
+    borders: torch.Tensor = named["cu_seq_lens_q"]
+    if query.device.type != "cuda" or dropout:
+        return _row_by_row(query, key, value, borders.tolist(), dropout, scaling), None
+    number_format = (
+        torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
+    )  # the rotary embedding may have made float32 of them
+    if number_format == torch.float32:
+        return _row_by_row(query, key, value, borders.tolist(), dropout, scaling), None
+    found = _kernel()(
+        *(t[0].transpose(0, 1).to(number_format) for t in (query, key, value)),
+        borders,
+        int(named["max_length_q"]),
+        scaling,
+    )
+    return found[None], None
+
+
+def _row_by_row(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    borders: list[int],
+    dropout: float,
+    scaling: float | None,
+) -> torch.Tensor:
+    shared = key.shape[1] != query.shape[1]
+    rows = [
+        scaled_dot_product_attention(
+            query[:, :, a:b],
+            key[:, :, a:b],
+            value[:, :, a:b],
+            dropout_p=dropout,
+            is_causal=True,
+            scale=scaling,
+            enable_gqa=shared,
+        )
+        for a, b in zip(borders, borders[1:], strict=False)
+    ]
+    return torch.cat(rows, dim=2).transpose(1, 2)
+
+
+@cache
+def _kernel() -> Callable[..., torch.Tensor]:
+    """Return torch's kernel for rows of many lengths, as this version of torch calls it."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    known = set(inspect.signature(varlen_attn).parameters)
+    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
+
+    def kernel(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: torch.Tensor, longest: int,
+        scaling: float | None,
+    ) -> torch.Tensor:  # fmt: skip
+        more: dict[str, Any] = dict(causal)
+        if scaling is not None:
+            if "scale" in known:
+                more["scale"] = scaling
+            else:
+                query = query * (scaling * query.shape[-1] ** 0.5)
+        if key.shape[1] != query.shape[1]:
+            if "enable_gqa" in known:
+                more["enable_gqa"] = True
+            else:
+                times = query.shape[1] // key.shape[1]
+                key, value = (t.repeat_interleave(times, dim=1) for t in (key, value))
+        return varlen_attn(query, key, value, borders, borders, longest, longest, **more)
+
+    return kernel
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Rows are told apart by where they begin."""
+
+
+AttentionInterface.register(PACKED, attend)
+AttentionMaskInterface.register(PACKED, _no_mask)
