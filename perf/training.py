@@ -138,7 +138,10 @@ class Clock(TrainerCallback):
 
 def needed(config: Any, whole: bool, length: float, labelled: float) -> float:
     """Return the floating-point operations that a token needs at least."""
-    width, kv = config.hidden_size, config.num_key_value_heads * (config.hidden_size // config.num_attention_heads)
+    width, kv = (
+        config.hidden_size,
+        config.num_key_value_heads * (config.hidden_size // config.num_attention_heads),
+    )
     layer = 2 * width * (width + kv) + 3 * width * config.intermediate_size
     weights = config.num_hidden_layers * layer + labelled * width * config.vocab_size
     times = 6 if whole else 4  # forward, back to what came in, and to the weights where they are trained
@@ -178,7 +181,9 @@ class Before(Supervised):
         return SFTTrainer.compute_loss(self, *positional, **named)
 
 
-def measure(variant: Variant, options: argparse.Namespace, device: torch.device, work: Path) -> dict[str, Any]:
+def measure(
+    variant: Variant, options: argparse.Namespace, device: torch.device, work: Path
+) -> dict[str, Any]:
     """Return the figures of one variant."""
     gpu = device.type == "cuda"
     settings = TrainSettings(
@@ -240,7 +245,9 @@ def measure(variant: Variant, options: argparse.Namespace, device: torch.device,
 
 def main() -> None:
     """Run it and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", choices=list(SHAPES), default="toy")
     parser.add_argument("--steps", type=int, default=12, help="optimizer steps that are timed")
     parser.add_argument("--seconds", type=float, default=60, help="most seconds of a variant")
@@ -254,8 +261,14 @@ def main() -> None:
     device = pick_device(options.device)
     if str(device) == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
-    out = options.json or (f"{os.environ['OUT']}/training.{options.config}.json" if os.environ.get("OUT") else None)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    out = options.json or (
+        f"{os.environ['OUT']}/training.{options.config}.json" if os.environ.get("OUT") else None
+    )
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
     figures: dict[str, Any] = {
         "device": name, "config": options.config, "torch": torch.__version__, "mean length": options.mean, "variants": []
     }  # fmt: skip
@@ -274,7 +287,9 @@ def main() -> None:
         if out:
             Path(out).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(f"{name}, {options.config}, torch {torch.__version__}")
-    print(f"{'':<40}{'useful/s':>9}{'peak':>7}{'padding':>9}{'parts':>7}{'GiB':>7}{'kept':>6}{'steps':>7}{'loss':>9}")
+    print(
+        f"{'':<40}{'useful/s':>9}{'peak':>7}{'padding':>9}{'parts':>7}{'GiB':>7}{'kept':>6}{'steps':>7}{'loss':>9}"
+    )
     for v in figures["variants"]:
         if "error" in v:
             print(f"{v['variant']:<40}{v['error'][:150]}")

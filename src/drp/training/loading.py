@@ -3,6 +3,7 @@
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
+import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,7 +43,8 @@ def to_be_trained(student: StudentModel, settings: TrainSettings, device: torch.
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-        more["device_map"] = {"": torch.cuda.current_device() if device.index is None else device.index}
+        here = int(os.environ.get("LOCAL_RANK", "0")) if str(device) == "cuda" else device.index
+        more["device_map"] = {"": here}
     if settings.attention != "auto":
         if settings.attention == "flash_attention_2" and find_spec("flash_attn") is None:
             raise TrainingError(
@@ -65,7 +67,9 @@ def packs(model: Any, settings: TrainSettings, device: torch.device) -> bool:
         return False
     if why := why_not_packed(model):
         if settings.packing is True:
-            raise TrainingError(f"this model cannot be trained on packed examples: {why}. Set train.packing=false")
+            raise TrainingError(
+                f"this model cannot be trained on packed examples: {why}. Set train.packing=false"
+            )
         return False
     if settings.attention != "flash_attention_2":  # which reads where rows begin by itself
         model.set_attn_implementation(PACKED)

@@ -11,7 +11,8 @@ lengths (`torch.nn.attention.varlen`), elsewhere row by row. Where FlashAttentio
 import inspect
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -41,7 +42,7 @@ def attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001: there is none
+    attention_mask: torch.Tensor | None,  # noqa: ARG001
     dropout: float = 0.0,
     scaling: float | None = None,
     **named: Any,
@@ -103,7 +104,7 @@ def _row_by_row(
             scale=scaling,
             enable_gqa=shared,
         )
-        for a, b in zip(borders, borders[1:], strict=False)
+        for a, b in pairwise(borders)
     ]
     return torch.cat(rows, dim=2).transpose(1, 2)
 
@@ -132,7 +133,8 @@ def _kernel() -> Callable[..., torch.Tensor]:
             else:
                 times = query.shape[1] // key.shape[1]
                 key, value = (t.repeat_interleave(times, dim=1) for t in (key, value))
-        return varlen_attn(query, key, value, borders, borders, longest, longest, **more)
+        found = varlen_attn(query, key, value, borders, borders, longest, longest, **more)
+        return cast(torch.Tensor, found)
 
     return kernel
 

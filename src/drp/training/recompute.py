@@ -75,22 +75,20 @@ class Recompute:
             before = torch.cuda.memory_allocated(device)
             torch.cuda.reset_peak_memory_stats(device)
             seen: list[int] = []
-            hooks = [
-                self.layers[-1].register_forward_pre_hook(lambda *_: seen.append(_allocated(device))),
-                self.layers[-1].register_forward_hook(lambda *_: seen.append(_allocated(device))),
-            ]
+
+            def look(*_: object) -> None:
+                seen.append(torch.cuda.memory_allocated(device))
+
+            layer = self.layers[-1]
+            hooks = [layer.register_forward_pre_hook(look), layer.register_forward_hook(look)]
             try:
                 yield
             finally:
                 for hook in hooks:
                     hook.remove()
-            layer = (seen[1] - seen[0]) / tokens
+            kept = (seen[1] - seen[0]) / tokens
             peak = (torch.cuda.max_memory_allocated(device) - before) / tokens
-            self.kept = Kept(layer, max(0.0, peak - layer))
-
-
-def _allocated(device: torch.device) -> int:
-    return int(torch.cuda.memory_allocated(device))
+            self.kept = Kept(kept, max(0.0, peak - kept))
 
 
 def room_on(device: torch.device) -> float:

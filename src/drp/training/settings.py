@@ -89,7 +89,9 @@ class TrainSettings(Record):
         if not self.lora and self.quantise != "none":
             raise ValueError("quantised weights cannot be trained, only an adapter on them: set lora: true")
         if not self.lora and self.objective == "preference":
-            raise ValueError("objective: preference trains an adapter, which the student without it is compared with: set lora: true")
+            raise ValueError(
+                "objective: preference trains an adapter, which the student without it is compared with: set lora: true"
+            )
         if not self.lora and self.adapter_scale != 1.0:
             raise ValueError("adapter_scale needs an adapter: set lora: true")
         if self.attention == "eager" and self.packing is True:

@@ -251,9 +251,10 @@ def trainer_for(
         adapter: Go on with this adapter instead of a new one.
         tell: Told about every step.
     """
-    arguments = _arguments(settings, work, where, len(rows))
+    blank = settings.objective == "sft"
+    arguments = _arguments(settings, work, where, len(rows) - blank)
     more: dict[str, Any] = {}
-    if settings.objective == "sft":
+    if blank:
         more["data_collator"] = StepCollator(
             tokenizer.pad_token_id,
             forward_batch(share_of(settings), settings.device_batch),
@@ -271,6 +272,6 @@ def trainer_for(
     )
     trainer.remove_callback(PrinterCallback)
     made_quick(trainer.model, where, settings.compile)
-    if settings.objective == "sft" and where.type == "cuda":
+    if blank and where.type == "cuda":
         trainer.recompute = Recompute(trainer.model, settings.checkpointing)
     return trainer
