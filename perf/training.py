@@ -213,6 +213,7 @@ def measure(
         for module in trainer.model.modules():
             if isinstance(module, LoraLayer):
                 module.cast_input_dtype_enabled = True
+                module.__dict__.pop("forward", None)
     clock = Clock(options.seconds, device)
     trainer.add_callback(clock)
     result = trainer.train()

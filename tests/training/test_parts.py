@@ -7,12 +7,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drp.errors import TrainingError
 from drp.recipe import load_recipe
 from drp.training.collating import StepCollator
 from drp.training.loading import packs, to_be_trained
+from drp.training.lora import fuse, new_adapter
 from drp.training.order import EpochSampler
 from drp.training.packing import PACKED, why_not_packed
 from drp.training.parts import parts_of, shared_out
@@ -204,3 +207,24 @@ def test_what_is_absent_is_said_before_the_weights_are_read(settings: dict[str, 
 def test_settings_that_contradict_each_other_are_refused(overrides: list[str], says: str) -> None:
     with pytest.raises(Exception, match=says):
         load_recipe(None, overrides)
+
+
+def test_an_adapter_added_in_one_pass_is_the_same_adapter(
+    student_path: str, some_rows: list[dict[str, Any]]
+) -> None:
+    def gradients(fused: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        base = AutoModelForCausalLM.from_pretrained(student_path, dtype=torch.float32)
+        model: Any = get_peft_model(base, new_adapter(TrainSettings(rank=4, alpha=12)))
+        adapted = [m for m in model.modules() if isinstance(m, LoraLayer)]
+        for layer in adapted:  # B is 0 at first, and what A learns too
+            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.02)
+        assert fuse(model) == len(adapted) if fused else True
+        part = StepCollator(0, rows=4)(some_rows[:4])["parts"][0]
+        model(**part).loss.backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain, fused = gradients(False), gradients(True)
+    assert len(plain) == len(fused) > 0
+    for a, b in zip(plain, fused, strict=True):
+        assert (a - b).norm() <= 1e-5 * a.norm()

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -16,6 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from drp.engines.identity import pretrained
 from drp.engines.transformers_engine import pick_dtype
 from drp.errors import MissingExtraError, TrainingError
+from drp.training.lora import fuse
 from drp.training.packing import PACKED, why_not_packed
 from drp.training.settings import StudentModel, TrainSettings
 
@@ -76,17 +76,6 @@ def packs(model: Any, settings: TrainSettings, device: torch.device) -> bool:
     return True
 
 
-def new_adapter(settings: TrainSettings) -> LoraConfig:
-    """Return the adapter that settings ask for."""
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-
-
 def made_quick(model: Any, device: torch.device, compiled: bool) -> None:
     """Spare a model on a GPU what its autocasting makes needless; compile its layers if asked to.
 
@@ -97,6 +86,7 @@ def made_quick(model: Any, device: torch.device, compiled: bool) -> None:
         for module in model.modules():
             if isinstance(module, LoraLayer):
                 module.cast_input_dtype_enabled = False
+        fuse(model)
     if compiled:
         for module in model.modules():
             if isinstance(module, GradientCheckpointingLayer):

@@ -9,12 +9,11 @@ lengths (`torch.nn.attention.varlen`), elsewhere row by row. Where FlashAttentio
 # pyright: reportMissingImports=false
 
 import inspect
-from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from typing import Any, cast
 
 import torch
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -23,6 +22,8 @@ from drp.errors import TrainingError
 PACKED = "drp_packed"
 """The name under which transformers finds this attention."""
 NEEDS = ("cu_seq_lens_q", "max_length_q")
+_KNOWN = frozenset(inspect.signature(varlen_attn).parameters)
+"""What this version of torch's kernel can be told; looked up once, since a compiled layer could not look."""
 
 
 def why_not_packed(model: Any) -> str | None:
@@ -71,17 +72,12 @@ def attend(
     borders: torch.Tensor = named["cu_seq_lens_q"]
     if query.device.type != "cuda" or dropout:
         return _row_by_row(query, key, value, borders.tolist(), dropout, scaling), None
-    number_format = (
-        torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
-    )  # the rotary embedding may have made float32 of them
+    number_format = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
     if number_format == torch.float32:
         return _row_by_row(query, key, value, borders.tolist(), dropout, scaling), None
-    found = _kernel()(
-        *(t[0].transpose(0, 1).to(number_format) for t in (query, key, value)),
-        borders,
-        int(named["max_length_q"]),
-        scaling,
-    )
+    # In the number format of the others: the rotary embedding may have made float32 of query and key.
+    q, k, v = (t[0].transpose(0, 1).to(number_format) for t in (query, key, value))
+    found = _varlen(q, k, v, borders, int(named["max_length_q"]), scaling)
     return found[None], None
 
 
@@ -109,34 +105,27 @@ def _row_by_row(
     return torch.cat(rows, dim=2).transpose(1, 2)
 
 
-@cache
-def _kernel() -> Callable[..., torch.Tensor]:
-    """Return torch's kernel for rows of many lengths, as this version of torch calls it."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    known = set(inspect.signature(varlen_attn).parameters)
-    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
-
-    def kernel(
-        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: torch.Tensor, longest: int,
-        scaling: float | None,
-    ) -> torch.Tensor:  # fmt: skip
-        more: dict[str, Any] = dict(causal)
-        if scaling is not None:
-            if "scale" in known:
-                more["scale"] = scaling
-            else:
-                query = query * (scaling * query.shape[-1] ** 0.5)
-        if key.shape[1] != query.shape[1]:
-            if "enable_gqa" in known:
-                more["enable_gqa"] = True
-            else:
-                times = query.shape[1] // key.shape[1]
-                key, value = (t.repeat_interleave(times, dim=1) for t in (key, value))
-        found = varlen_attn(query, key, value, borders, borders, longest, longest, **more)
-        return cast(torch.Tensor, found)
-
-    return kernel
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    borders: torch.Tensor,
+    longest: int,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Call torch's kernel for rows of many lengths, as this version of torch knows it; shapes are (tokens, heads, width)."""
+    more: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in _KNOWN else {"is_causal": True}
+    if scaling is not None and "scale" in _KNOWN:
+        more["scale"] = scaling
+    elif scaling is not None:
+        query = query * (scaling * query.shape[-1] ** 0.5)
+    if key.shape[1] != query.shape[1] and "enable_gqa" in _KNOWN:
+        more["enable_gqa"] = True
+    elif key.shape[1] != query.shape[1]:
+        times = query.shape[1] // key.shape[1]
+        key, value = (t.repeat_interleave(times, dim=1) for t in (key, value))
+    found = varlen_attn(query, key, value, borders, borders, longest, longest, **more)
+    return cast(torch.Tensor, found)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

@@ -25,7 +25,8 @@ from drp.training.device import forward_batch, on_one_device
 from drp.training.examples import Example
 from drp.training.guard import Guard
 from drp.training.likelihood import Supervised
-from drp.training.loading import made_quick, new_adapter, packs, to_be_trained
+from drp.training.loading import made_quick, packs, to_be_trained
+from drp.training.lora import new_adapter
 from drp.training.order import OrderedByEpoch
 from drp.training.processes import launch, process_count
 from drp.training.recompute import Recompute
