@@ -174,7 +174,7 @@ def test_the_last_layers_are_the_first_to_keep_theirs(student_path: str) -> None
 
 def test_models_whose_attention_would_not_keep_rows_apart_are_told(student_path: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(student_path)
-    assert why_not_packed(model) is None
+    assert why_not_packed(model, torch.device("cpu")) is None
     wanted = TrainSettings(device_tokens=64, packing=True)
     assert packs(model, wanted, torch.device("cpu"))
     assert not packs(model, TrainSettings(device_tokens=64), torch.device("cpu"))  # auto: on a GPU

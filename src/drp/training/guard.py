@@ -16,7 +16,7 @@ from drp.errors import TrainingError
 
 def all_finite(tensors: Iterable[torch.Tensor]) -> bool:
     """Return whether every value is a finite number; looks at all tensors at once, and waits for the device once."""
-    found = [t for t in tensors if t.is_floating_point()]
+    found = [t for t in tensors if t.is_floating_point() and t.numel()]
     # The largest magnitude is finite where all are, and no number where one is none; it cannot overflow as a sum of squares does.
     return not found or bool(torch.isfinite(get_total_norm(found, norm_type=math.inf)))
 

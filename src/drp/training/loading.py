@@ -65,7 +65,7 @@ def packs(model: Any, settings: TrainSettings, device: torch.device) -> bool:
         return False
     if settings.packing == "auto" and device.type != "cuda":
         return False
-    if why := why_not_packed(model):
+    if why := why_not_packed(model, device):
         if settings.packing is True:
             raise TrainingError(
                 f"this model cannot be trained on packed examples: {why}. Set train.packing=false"

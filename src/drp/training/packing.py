@@ -26,8 +26,8 @@ _KNOWN = frozenset(inspect.signature(varlen_attn).parameters)
 """What this version of torch's kernel can be told; looked up once, since a compiled layer could not look."""
 
 
-def why_not_packed(model: Any) -> str | None:
-    """Return why rows of a model cannot be packed, or ``None``: only plain full attention keeps them apart."""
+def why_not_packed(model: Any, device: torch.device) -> str | None:
+    """Return why rows of a model cannot be packed on a device, or ``None``: only plain full attention keeps them apart."""
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
         return "its attention cannot be replaced"
@@ -35,7 +35,12 @@ def why_not_packed(model: Any) -> str | None:
     if kinds != {"full_attention"} or getattr(config, "attn_logit_softcapping", None):
         return "it has layers other than plain full attention"
     windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    return "its attention is a sliding window" if windowed else None
+    if windowed:
+        return "its attention is a sliding window"
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if device.type == "cuda" and (width > 256 or torch.cuda.get_device_capability(device) < (8, 0)):
+        return "torch's kernel for it needs a GPU of Ampere or later, and heads of at most 256"
+    return None
 
 
 def attend(
