@@ -161,6 +161,7 @@ def build(shape: str, device: torch.device, dtype: torch.dtype) -> Any:
 
 def quantised(shape: str, device: torch.device, folder: Path) -> Any:
     """Return a model of random weights in four bits."""
+    import bitsandbytes  # noqa: F401 – before anything is written
     from transformers import BitsAndBytesConfig
 
     build(shape, device, torch.bfloat16).save_pretrained(folder / "model")
