@@ -86,7 +86,10 @@ def made_quick(model: Any, device: torch.device, compiled: bool) -> None:
         for module in model.modules():
             if isinstance(module, LoraLayer):
                 module.cast_input_dtype_enabled = False
-        fuse(model)
+        if (
+            not compiled
+        ):  # which fuses by itself, and would compile every layer anew, each having a product of its own
+            fuse(model)
     if compiled:
         for module in model.modules():
             if isinstance(module, GradientCheckpointingLayer):
