@@ -104,7 +104,7 @@ def main() -> None:
             raise
         typer.secho(
             f"error: {reason}\nWhat was finished is on file. Lower what goes through the model at once "
-            "(generate.engine.batch_size, evaluate.engine.batch_size, train.device_batch, method.device_batch) or train.max_length, and "
+            "(generate.engine.batch_size, evaluate.engine.batch_size, train.device_batch, train.device_tokens, method.device_batch) or train.max_length, and "
             "run the same command again.",
             fg="red",
             err=True,

@@ -193,6 +193,16 @@ class Recipe(Record):
                 "train.objective=preference needs targets that differ from the student's own traces; method "
                 f"{self.method.kind} has none: use method drp, direct or tale, or objective sft"
             )
+        if self.method.trains_on == "problems":
+            if self.train.processes != 1:
+                raise ValueError(
+                    f"train.processes={self.train.processes}, and method {self.method.kind} reinforces in one process on one GPU: "
+                    "leave it out"
+                )
+            if not self.train.lora:
+                raise ValueError(
+                    f"method {self.method.kind} has a field of its own for this: method.lora=false"
+                )
         return self
 
     @model_validator(mode="before")

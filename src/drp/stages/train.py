@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,9 +59,10 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     """Fine-tune the student on texts, phase by phase, and return the folder of the merged model."""
     manifest = folder.manifest()
     model = folder.path / layout.MODEL
-    if manifest and manifest.complete and (folder.path / layout.ADAPTER).exists():
+    kept = folder.path / (layout.ADAPTER if recipe.train.lora else layout.MODEL)
+    if manifest and manifest.complete and kept.exists():
         progress.begin(layout.TRAIN, manifest.counts.get("steps", 0), manifest.counts.get("steps", 0))
-        again = merged_again(recipe, folder)
+        again = merged_again(recipe, folder) if recipe.train.lora else ""
         said = learnability_on_file(recipe, folder, chosen)
         progress.end(f"already trained on {manifest.counts.get('examples', 0)} examples{again}{said}")
         return model
@@ -80,7 +82,8 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
     phase_of = {target.id: target.phase for target in chosen}
     phases = [[e for e in examples if phase_of[e.id] == phase] for phase in sorted(set(phase_of.values()))]
     steps = _train_phases(recipe, folder, phases, progress)
-    note_scale(folder, settings.adapter_scale)
+    if settings.lora:
+        note_scale(folder, settings.adapter_scale)
     counts = {"examples": len(examples), "over_length": longer, "steps": steps}
     trained = time.monotonic()
     folder.update(complete=True, counts=counts, seconds=trained - started)
@@ -96,7 +99,7 @@ def train_student(recipe: Recipe, folder: StageFolder, chosen: Sequence[Target],
 def _train_phases(
     recipe: Recipe, folder: StageFolder, phases: "Sequence[Sequence[Example]]", progress: Progress
 ) -> int:
-    """Train one adapter on each phase's examples in turn, leave the last one's model, and return how many steps it took."""
+    """Train one adapter, or the model, on each phase's examples in turn, leave the last one's model, and return how many steps it took."""
     from drp.training.sft import fine_tune, last_checkpoint
 
     student, settings = to_train(recipe.student), recipe.train
@@ -110,7 +113,10 @@ def _train_phases(
             part = folder.path / layout.training_part("phase", number)
             if not (part / layout.MODEL).exists():
                 fine_tune(student, examples, settings, part, adapter=adapter, listen=log)
-            adapter = part / layout.ADAPTER
+            if settings.lora:
+                adapter = part / layout.ADAPTER
+            else:
+                student = replace(student, path=str(part / layout.MODEL))
             log.next_phase()
         fine_tune(student, last, settings, folder.path, adapter=adapter, listen=log)
     return log.steps

@@ -4,11 +4,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import Sampler
+
+from drp.training.parts import shared_out
 
 
 class EpochSampler(Sampler[int]):
@@ -24,6 +26,8 @@ class EpochSampler(Sampler[int]):
         epoch: Tells the epoch, from 0, when an iteration begins.
         blank: Index of an example without weight, which fills the epoch up to ``multiple``.
         multiple: What the length of an epoch is a multiple of, so that every process gets as many batches.
+        shared: How many processes share every ``multiple`` examples, and the length of each example: they are dealt so that
+            none has more tokens than the others.
     """
 
     def __init__(
@@ -34,17 +38,26 @@ class EpochSampler(Sampler[int]):
         *,
         blank: int | None = None,
         multiple: int = 1,
+        shared: tuple[int, Sequence[int]] | None = None,
     ) -> None:
         self.sampler, self.seed, self.epoch = sampler, seed, epoch
         self.blanks = [] if blank is None else [blank] * (-len(sampler) % multiple)
+        self.multiple, self.shared = multiple, shared
 
     def __len__(self) -> int:
         return len(self.sampler) + len(self.blanks)
 
     def __iter__(self) -> Iterator[int]:
         self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch())
-        yield from self.sampler
-        yield from self.blanks
+        order = [*self.sampler, *self.blanks]
+        if self.shared is None:
+            yield from order
+            return
+        processes, lengths = self.shared
+        for start in range(0, len(order), self.multiple):
+            batch = order[start : start + self.multiple]
+            for hand in shared_out([lengths[i] for i in batch], processes):
+                yield from (batch[n] for n in hand)
 
 
 class OrderedByEpoch:

@@ -60,6 +60,26 @@ def save_student(
         (out / f"{name}.tmp").rename(out / name)
 
 
+def save_whole(tuned: Any, tokenizer: Any, model_path: str, out: Path, *_: object) -> None:
+    """Save a model all of whose weights were trained, complete or not at all, in the number format of the student on file.
+
+    Args:
+        tuned: The model.
+        tokenizer: The student's.
+        model_path: The student.
+        out: Gets ``model/``.
+        *_: What `save_student` is told besides: there is no adapter to describe or to scale.
+
+    Raises:
+        TrainingError: A weight is not a finite number.
+    """
+    half = out / f"{layout.MODEL}.tmp"
+    shutil.rmtree(half, ignore_errors=True)
+    save_model(tuned.to(stored_dtype(model_path)), tokenizer, half)
+    shutil.rmtree(out / layout.MODEL, ignore_errors=True)
+    half.rename(out / layout.MODEL)
+
+
 def save_model(model: Any, tokenizer: Any, out: Path) -> None:
     """Save a whole model with its tokenizer.
 

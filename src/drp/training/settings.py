@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from drp.records import Record
-from drp.runs.fingerprints import EXECUTION
+from drp.runs.fingerprints import EXECUTION, UNLESS_SET
 from drp.text.thinking import THINK, Tags
 
 
@@ -33,6 +33,10 @@ class TrainSettings(Record):
     """DPO: how dear it is to move away from the student; larger stays nearer."""
     sft_weight: float = Field(default=1.0, ge=0)
     """DPO: weight of the targets' likelihood beside the preference, which alone may lower it."""
+    lora: bool = Field(default=True, json_schema_extra=UNLESS_SET)
+    """Whether an adapter is trained instead of all weights; all weights are kept in float32 and need 16 bytes each."""
+    quantise: Literal["none", "nf4"] = Field(default="none", json_schema_extra=UNLESS_SET)
+    """QLoRA: the frozen weights in four bits while the adapter is trained, on a GPU; it is merged into the student's own."""
     rank: int = Field(default=8, ge=1)
     """LoRA rank."""
     alpha: int = Field(default=16, ge=1)
@@ -62,13 +66,39 @@ class TrainSettings(Record):
     adapter_scale: float = Field(default=1.0, ge=0, json_schema_extra=EXECUTION)
     """Scale at which the adapter is merged into the model: below 1 nearer to the student, above beyond; a change merges again, no more."""
     device_batch: int = Field(default=8, ge=1, json_schema_extra=EXECUTION)
-    """Examples per forward pass; the effective batch is reached by accumulation."""
+    """Examples per forward pass where ``device_tokens`` sets no other size; the effective batch is reached by accumulation."""
+    device_tokens: int | None = Field(default=None, ge=8, json_schema_extra=EXECUTION)
+    """Tokens per forward pass, padding included, instead of ``device_batch``: as many examples as fit, however long."""
+    packing: bool | Literal["auto"] = Field(default="auto", json_schema_extra=EXECUTION)
+    """Whether examples lie end to end, none seeing another, instead of padded (``auto``: with ``device_tokens``, on a GPU, where the model allows it)."""
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = Field(
+        default="auto", json_schema_extra=EXECUTION
+    )
+    """Attention kernel; ``auto`` is torch's, packed or padded. FlashAttention is a package of its own (``flash-attn``)."""
+    compile: bool = Field(default=False, json_schema_extra=EXECUTION)
+    """Whether the layers are compiled by ``torch.compile``: the first steps take minutes, the others less."""
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, json_schema_extra=EXECUTION)
     """Processes that share each effective batch, one a GPU (``auto``: one for every visible GPU), by DDP."""
-    checkpointing: bool = Field(default=True, json_schema_extra=EXECUTION)
-    """Whether activations are computed again on the way back, on a GPU: less memory, a third more time."""
+    checkpointing: bool | Literal["auto"] = Field(default="auto", json_schema_extra=EXECUTION)
+    """Whether activations are computed again on the way back, on a GPU: less memory, half as much time again (``auto``: in as many layers as it takes)."""
     save_steps: int = Field(default=200, ge=1, json_schema_extra=EXECUTION)
     """A crash loses at most this many steps."""
+
+    @model_validator(mode="after")
+    def _kinds(self) -> "TrainSettings":
+        if not self.lora and self.quantise != "none":
+            raise ValueError("quantised weights cannot be trained, only an adapter on them: set lora: true")
+        if not self.lora and self.objective == "preference":
+            raise ValueError(
+                "objective: preference trains an adapter, which the student without it is compared with: set lora: true"
+            )
+        if not self.lora and self.adapter_scale != 1.0:
+            raise ValueError("adapter_scale needs an adapter: set lora: true")
+        if self.attention == "eager" and self.packing is True:
+            raise ValueError("attention: eager cannot keep packed examples apart: set packing: false")
+        if self.packing is True and self.device_tokens is None:
+            raise ValueError("packing needs device_tokens, the tokens of one forward pass")
+        return self
 
 
 class GrpoSettings(Record):

@@ -1,4 +1,4 @@
-"""Fine-tuning a LoRA adapter on targets, by TRL and PEFT: likelihood or preference."""
+"""Fine-tuning on targets, by TRL and PEFT: likelihood or preference, an adapter or all weights."""
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -12,22 +12,25 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset, disable_progress_bars, load_from_disk
-from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from peft import PeftModel
+from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig
 
-from drp.engines.identity import pretrained
-from drp.engines.transformers_engine import load_tokenizer, pick_device, pick_dtype
+from drp.engines.transformers_engine import load_tokenizer, pick_device
 from drp.errors import TrainingError
 from drp.runs import layout
+from drp.training.collating import StepCollator
 from drp.training.device import forward_batch, on_one_device
 from drp.training.examples import Example
 from drp.training.guard import Guard
-from drp.training.order import EpochSampler, OrderedByEpoch
+from drp.training.likelihood import Supervised
+from drp.training.loading import made_quick, packs, to_be_trained
+from drp.training.lora import new_adapter
+from drp.training.order import OrderedByEpoch
 from drp.training.processes import launch, process_count
-from drp.training.saving import save_student
+from drp.training.recompute import Recompute
+from drp.training.saving import save_student, save_whole
 from drp.training.settings import StudentModel, TrainSettings
 
 HOW = {
@@ -59,26 +62,6 @@ class _Log(TrainerCallback):
             self.listen(int(state.global_step), int(state.max_steps), figures)
 
 
-class _Supervised(OrderedByEpoch, SFTTrainer):
-    """SFT whose batches hold the same examples however many processes share them."""
-
-    train_dataset: Any
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        # The last row is blank: its tokens have no loss and count for nothing in the mean over a batch.
-        rows = (train_dataset if train_dataset is not None else self.train_dataset)["input_ids"][:-1]
-        batch = self.args.train_batch_size * self.args.world_size
-        return EpochSampler(
-            LengthGroupedSampler(
-                batch * self.args.gradient_accumulation_steps, lengths=[len(r) for r in rows]
-            ),
-            self.args.seed,
-            self.epochs_behind,
-            blank=len(rows),
-            multiple=batch if self.args.world_size > 1 else 1,
-        )
-
-
 class _Preference(OrderedByEpoch, DPOTrainer):
     """DPO on pairs that are tokenised already, so that prompts are exactly those of generation."""
 
@@ -86,7 +69,7 @@ class _Preference(OrderedByEpoch, DPOTrainer):
         return dataset
 
 
-TRAINERS: dict[str, Any] = {"sft": _Supervised, "preference": _Preference}
+TRAINERS: dict[str, Any] = {"sft": Supervised, "preference": _Preference}
 """The trainer of each objective."""
 
 
@@ -94,8 +77,9 @@ def _arguments(
     settings: TrainSettings, work: Path, device: torch.device, examples: int
 ) -> SFTConfig | DPOConfig:
     """Return the trainer's settings for so many examples, of which every process takes an even share."""
-    share = settings.effective_batch // int(os.environ.get("WORLD_SIZE", "1"))
-    device_batch = forward_batch(share, settings.device_batch)
+    share = share_of(settings)
+    pairs = settings.objective == "preference"
+    device_batch = forward_batch(share, settings.device_batch) if pairs else share
     gpu = device.type == "cuda"
     steps = settings.epochs * examples / settings.effective_batch
     common: dict[str, Any] = {
@@ -108,7 +92,7 @@ def _arguments(
         "num_train_epochs": settings.epochs,
         "weight_decay": settings.weight_decay,
         "max_length": None,  # lengths were checked before; nothing may be cut silently here
-        **_checkpointing(gpu and settings.checkpointing),
+        **_checkpointing(gpu and pairs and settings.checkpointing is not False),
         "bf16": gpu,
         "fp16": False,
         "use_cpu": not gpu,
@@ -125,7 +109,7 @@ def _arguments(
         "dataloader_pin_memory": gpu,
         "ddp_find_unused_parameters": False,
     }
-    if settings.objective == "preference":
+    if pairs:
         weights = [1.0, settings.sft_weight]
         made = DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common)
     else:
@@ -135,6 +119,11 @@ def _arguments(
             **common,
         )
     return on_one_device(made, device)
+
+
+def share_of(settings: TrainSettings) -> int:
+    """Return how many examples of each step are this process's."""
+    return settings.effective_batch // int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _rows(examples: Sequence[Example], objective: str) -> list[dict[str, Any]]:
@@ -225,35 +214,65 @@ def _train(
     """Train in this process, which may be one of several; the first of them saves."""
     logging.disable_progress_bar()
     where = pick_device(student.device)
-    dtype = getattr(torch, pick_dtype(student.device, student.dtype))
     tokenizer = load_tokenizer(student.path)
-    model = AutoModelForCausalLM.from_pretrained(**pretrained(student.path), dtype=dtype)
+    model = to_be_trained(student, settings, where)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     torch.manual_seed(settings.seed)
     rows = cast(Dataset, load_from_disk(str(data)))
-    trainer = TRAINERS[settings.objective](
-        model=PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model,
-        args=_arguments(settings, data.parent, where, len(rows)),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        peft_config=None if adapter else _new_adapter(settings),
-        callbacks=[Guard(settings.learning_rate), _Log(tell)],
-    )
-    trainer.remove_callback(PrinterCallback)
+    trainer = trainer_for(model, tokenizer, rows, settings, data.parent, where, adapter=adapter, tell=tell)
     checkpoint, _ = last_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.is_world_process_zero():
-        how = HOW[settings.objective]
-        save_student(trainer.model, tokenizer, student.path, out, how, settings.adapter_scale)
+        save = save_student if settings.lora else save_whole
+        save(trainer.model, tokenizer, student.path, out, HOW[settings.objective], settings.adapter_scale)
     trainer.accelerator.wait_for_everyone()
 
 
-def _new_adapter(settings: TrainSettings) -> LoraConfig:
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
+def trainer_for(
+    model: Any,
+    tokenizer: Any,
+    rows: Dataset,
+    settings: TrainSettings,
+    work: Path,
+    where: torch.device,
+    *,
+    adapter: Path | None = None,
+    tell: Listener = unheard,
+) -> Any:
+    """Return the trainer of a model on rows, the last of which is blank for likelihood; ``perf/training.py`` times this one.
+
+    Args:
+        model: The student, without an adapter.
+        tokenizer: The student's, with a token to pad with.
+        rows: What `fine_tune` makes of examples.
+        settings: How.
+        work: Where checkpoints go.
+        where: The device.
+        adapter: Go on with this adapter instead of a new one.
+        tell: Told about every step.
+    """
+    blank = settings.objective == "sft"
+    arguments = _arguments(settings, work, where, len(rows) - blank)
+    more: dict[str, Any] = {}
+    if blank:
+        more["data_collator"] = StepCollator(
+            tokenizer.pad_token_id,
+            forward_batch(share_of(settings), settings.device_batch),
+            settings.device_tokens,
+            packs(model, settings, where),
+        )
+    trainer = TRAINERS[settings.objective](
+        model=PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model,
+        args=arguments,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=new_adapter(settings) if settings.lora and not adapter else None,
+        callbacks=[Guard(settings.learning_rate), _Log(tell)],
+        **more,
     )
+    trainer.remove_callback(PrinterCallback)
+    made_quick(trainer.model, where, settings.compile)
+    if blank and where.type == "cuda":
+        trainer.recompute = Recompute(trainer.model, settings.checkpointing)
+    return trainer
