@@ -8,7 +8,7 @@ are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear
 Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
-from drp.api.forecasts import estimate, plan
+from drp.api.forecasts import estimate, forecast, plan
 from drp.api.models import merge
 from drp.api.results import compare, grade, report, view
 from drp.api.stages import evaluate, generate, prune, run, train
@@ -17,6 +17,7 @@ __all__ = [
     "compare",
     "estimate",
     "evaluate",
+    "forecast",
     "generate",
     "grade",
     "merge",
