@@ -4,13 +4,15 @@ The whole job runs twice on a few problems, in a folder of its own that is remov
 those that passed, stage by stage: what grows with the work is a factor, what does not is the starting.
 """
 
+import os
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from drp.errors import DrpError
+from drp.errors import DrpError, TrainingError
 from drp.forecasting.forecast import Speeds, drawing_seconds, training_seconds, walking_seconds
 from drp.forecasting.hardware import Hardware
 from drp.forecasting.lengths import expected, mean_under
@@ -62,11 +64,11 @@ def probe_run(
     with tempfile.TemporaryDirectory(prefix="drp-probe-") as folder:
         for size in sizes:
             say(f"probe: the whole job on {size} problems of each set")
-            reader = _run(trial, Path(folder) / str(size), size, progress)
+            reader, seconds = timed_run(trial, Path(folder) / str(size), size, progress)
             traces = reader.stage(layout.GENERATE).wanted_records(Trace)
             pruned = reader.stage(layout.PRUNE).wanted_records(PrunedTrace)
             evaluated = reader.stage(layout.EVALUATE_BASE).wanted_records(Trace)
-            passed.append(_passed(trial, reader, shape, hardware))
+            passed.append(_passed(trial, reader, seconds, shape, hardware))
     found = measured(traces, pruned, f"a probe of {sizes[-1]} problems")
     longer = _longer(recipe, [*traces, *evaluated])
     return replace(found, drawn=(), right=None, longer=longer), _speeds(passed)
@@ -82,25 +84,75 @@ def _trial(recipe: Recipe, say: Say) -> Recipe:
     return load_recipe(recipe, changes)
 
 
-def _run(recipe: Recipe, folder: Path, size: int, progress: Progress) -> RunReader:
+class StageClock:
+    """Takes the time of every stage, and passes on what stages report.
+
+    Where the student runs on a CPU that is processor time, this process's and its helpers': what others do on the machine
+    meanwhile does not count. Elsewhere it is time as it passes.
+    """
+
+    def __init__(self, progress: Progress, *, processor: bool) -> None:
+        self._progress, self._processor = progress, processor
+        self._last, self._stage = self._now(), ""
+        self.seconds: dict[str, float] = {}
+        """Of each stage that has ended, from the end of the one before: loading belongs to it."""
+
+    def _now(self) -> float:
+        if not self._processor:
+            return time.monotonic()
+        used = os.times()
+        return used.user + used.system + used.children_user + used.children_system
+
+    def begin(self, stage: str, done: int, wanted: int) -> None:
+        """See :class:`drp.runs.stage.Progress`."""
+        self._stage = stage
+        self._progress.begin(stage, done, wanted)
+
+    def advance(self, items: int, tokens: int = 0) -> None:
+        """See :class:`drp.runs.stage.Progress`."""
+        self._progress.advance(items, tokens)
+
+    def remark(self, text: str) -> None:
+        """See :class:`drp.runs.stage.Progress`."""
+        self._progress.remark(text)
+
+    def end(self, note: str) -> None:
+        """See :class:`drp.runs.stage.Progress`."""
+        now = self._now()
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._last
+        self._last = now
+        self._progress.end(note)
+
+
+def timed_run(
+    recipe: Recipe, folder: Path, limit: int, progress: Progress
+) -> tuple[RunReader, dict[str, float]]:
+    """Run all stages of a recipe in a new folder, and return what is in it and the seconds of each stage."""
+    from drp.engines.local import in_process
     from drp.pipeline import Pipeline
     from drp.runs.folder import RunFolder
 
+    on_cpu = in_process().pick_device(recipe.student.device).type == "cpu"
+    clock = StageClock(progress, processor=on_cpu)
     with RunFolder(folder, silent) as held:
-        Pipeline(recipe, held, progress, silent, size, partial=True).run(
-            *recipe.method.stages, layout.EVALUATE
-        )
-    return RunReader(folder, silent)
+        pipeline = Pipeline(recipe, held, clock, silent, limit, partial=True)
+        for stage in (*recipe.method.stages, layout.EVALUATE):
+            try:
+                pipeline.run(stage)
+            except TrainingError as error:  # so few problems may leave nothing to train on
+                clock.end(f"left out: {error}")
+    return RunReader(folder, silent), clock.seconds
 
 
-def _passed(recipe: Recipe, reader: RunReader, shape: Shape, hardware: Hardware) -> list[Passed]:
+def _passed(
+    recipe: Recipe, reader: RunReader, seconds: dict[str, float], shape: Shape, hardware: Hardware
+) -> list[Passed]:
     """Return the stages of a short run beside what the tables say of the very work that they did."""
     found: list[Passed] = []
 
     def add(stage: str, computed: float) -> None:
-        manifest = reader.stage(stage).manifest()
-        if manifest is not None and computed:
-            found.append(Passed(stage, computed, manifest.seconds))
+        if computed and stage in seconds:
+            found.append(Passed(stage, computed, seconds[stage]))
 
     for stage in (layout.GENERATE, layout.EVALUATE_BASE, layout.EVALUATE_DISTILLED):
         lengths = [t.usage.completion_tokens for t in reader.stage(stage).wanted_records(Trace) if t.usage]

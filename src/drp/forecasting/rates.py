@@ -7,13 +7,13 @@ three scale with its limits. With the eight H100 rows of ``measured.yaml`` the f
 in the same way: what starting its kernels costs a layer, and the share of the matrix peak it reaches.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import nnls  # pyright: ignore[reportUnknownVariableType]
 
 from drp.forecasting.hardware import Hardware, hardware_of
 from drp.forecasting.lengths import draw
@@ -133,7 +133,8 @@ def _family(row: dict[str, Any]) -> str:
 def _fit(terms: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[float]:
     """Return coefficients of zero or more whose relative errors are least, in squares."""
     target = np.asarray(seconds)
-    return nnls(np.asarray(terms) / target[:, None], np.ones(len(target)))[0].tolist()
+    solve = cast("Callable[..., tuple[Sequence[float], float]]", nnls)
+    return [float(one) for one in solve(np.asarray(terms) / target[:, None], np.ones(len(target)))[0]]
 
 
 @lru_cache

@@ -85,7 +85,7 @@ def shape_of(model: str) -> Shape:
 def _from_hub(model: str) -> Path:
     id_, revision = split_revision(model)
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
 
         return Path(hf_hub_download(id_, "config.json", revision=revision))
     except Exception as error:
