@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from drp.errors import DrpError
+from drp.forecasting.hardware import hardware_of
 from drp.planning import estimate_costs, plan
 from drp.recipe import load_recipe
 
@@ -41,13 +42,15 @@ def test_an_estimate_without_traces_assumes_their_length_and_says_so(tmp_path: P
     said: list[str] = []
     recipe = load_recipe(None, ASKING)
     few = estimate_costs(recipe, tmp_path, None, said.append, limit=10, trace_tokens=1000)
-    assert [e.protocol for e in few] == ["edit_script", "edit_script/json", "two_stage", "direct", "none"]
+    asked = ["edit_script", "edit_script/json", "two_stage", "direct", "none"]
+    assert [e.protocol for e in few] == [*asked, "student"]
     assert {e.traces for e in few} == {10} and "assuming 1,000 tokens each" in said[0]
     many = estimate_costs(recipe, tmp_path, None, said.append, limit=20, trace_tokens=1000)
     longer = estimate_costs(recipe, tmp_path, None, said.append, limit=10, trace_tokens=2000)
     for one, twice in zip(few, many, strict=True):
         assert twice.usage.completion_tokens == pytest.approx(2 * one.usage.completion_tokens, abs=1)
-        assert twice.online_usd and one.online_usd and one.batch_usd == pytest.approx(one.online_usd / 2)
+        assert twice.online_usd and one.online_usd
+        assert one.gpu or one.batch_usd == pytest.approx(one.online_usd / 2)
         assert twice.online_usd == pytest.approx(2 * one.online_usd, rel=1e-3)
     grown = {
         b.protocol for a, b in zip(few, longer, strict=True) if b.usage.prompt_tokens > a.usage.prompt_tokens
@@ -70,3 +73,14 @@ def test_what_cannot_be_estimated_says_what_to_do(tmp_path: Path) -> None:
         estimate_costs(load_recipe(None), tmp_path, None, print)
     with pytest.raises(DrpError, match=r"run `drp generate` first, or give --traces FILE"):
         estimate_costs(load_recipe(None, ASKING), tmp_path, None, print, probe_traces=2)
+
+
+def test_the_student_teacher_is_priced_in_hours_of_a_gpu_beside_the_language_models(tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / "recipes/r1_qwen_1.5b.yaml")
+    found = estimate_costs(recipe, tmp_path, None, print, hardware=hardware_of("a100-80", 2.0))
+    (own,) = [one for one in found if one.chosen]
+    assert (own.protocol, own.traces, own.gpu) == ("student", 7473, "a100-80 at $2 an hour")
+    assert 3 < own.hours < 30 and own.online_usd == pytest.approx(2 * own.hours)
+    assert {one.model for one in found if not one.gpu} == {"gpt-4o"}
+    with pytest.raises(DrpError, match=r"drp plan RECIPE --probe"):
+        estimate_costs(recipe, tmp_path, None, print, probe_traces=2)

@@ -3,15 +3,19 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from drp.benchmarks.public import PUBLIC
-from drp.benchmarks.registry import ProblemSet, load_problems
+from drp.benchmarks.registry import ProblemSet
+from drp.benchmarks.sizes import how_many
 from drp.engines.identity import resolve_model
 from drp.errors import DataError, DrpError
+from drp.forecasting.forecast import Forecast, Speeds, forecast, walking_seconds
+from drp.forecasting.hardware import Hardware, hardware_of
+from drp.forecasting.shapes import shape_of
+from drp.forecasting.work import Measured, on_file, work_of
 from drp.grading.grader import Grader
 from drp.on_file import teacher_context
 from drp.preflight import preflight
 from drp.recipe import PruneSettings, Recipe
-from drp.records import Trace
+from drp.records import Trace, Usage
 from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder
@@ -26,7 +30,7 @@ from drp.stages.estimate import (
     worth_pruning,
 )
 from drp.teachers.llm import LlmSettings
-from drp.teachers.load import assumed_lengths, lengths_of
+from drp.teachers.load import CHARS_PER_TOKEN, assumed_lengths, lengths_of
 from drp.teachers.registry import TEACHERS
 from drp.text.tokens import FileTokenCounter
 
@@ -40,6 +44,7 @@ def estimate_costs(
     limit: int | None = None,
     trace_tokens: int | None = None,
     probe_traces: int = 0,
+    hardware: Hardware | None = None,
 ) -> list[Estimate]:
     """Return what the recipe's teacher, and the other protocols, are expected to cost.
 
@@ -51,6 +56,7 @@ def estimate_costs(
         limit: At most this many traces, or problems per problem set.
         trace_tokens: Tokens a trace is taken to have where none is on file.
         probe_traces: How many traces to prune for real instead; costs money.
+        hardware: The GPU on which the student would prune by itself; left out: an H100.
 
     Raises:
         DrpError: A probe was asked for and there is no trace, or no model to ask.
@@ -58,9 +64,9 @@ def estimate_costs(
     from drp.benchmarks.files import read_traces
 
     settings = recipe.prune
-    if not settings.teacher.asked():
+    if not settings.teacher.asked() and not settings.teacher.loads_student:
         raise DrpError(
-            f"the {settings.teacher.kind} teacher costs nothing; name another with prune.teacher=edit_script"
+            f"the {settings.teacher.kind} teacher costs nothing; name another with prune.teacher=edit_script, or student"
         )
     if traces_file:
         traces = read_traces(traces_file, say)[:limit]
@@ -69,6 +75,10 @@ def estimate_costs(
     with Grader() as grader:
         worth = worth_pruning(traces, settings, grader)
         if probe_traces:
+            if not settings.teacher.asked():
+                raise DrpError(
+                    "drp estimate probes language models; the student's own time is measured by drp plan RECIPE --probe"
+                )
             if not worth:
                 raise DrpError("a probe needs traces: run `drp generate` first, or give --traces FILE")
             counter = FileTokenCounter(resolve_model(settings.tokenizer or "mini"))
@@ -79,14 +89,78 @@ def estimate_costs(
     if traces:
         say(f"measured on {len(worth)} traces worth pruning of {len(traces)} on file")
         lengths = [lengths_of(trace) for trace in worth]
+        tokens = round(sum(_tokens(trace) for trace in worth) / max(1, len(worth)))
     else:
-        problems = sum(_how_many(s, limit) for s in recipe.problems)
+        problems = sum(how_many(s, limit) for s in recipe.problems)
         tokens = trace_tokens or PAPER_TRACE_TOKENS
         say(f"no traces on file: assuming {tokens:,} tokens each (--trace-tokens), all worth pruning")
         lengths = [assumed_lengths(tokens)] * problems * recipe.generate.samples
     found = [(other, estimate(other, lengths, name)) for name, other in _alternatives(settings)]
     own = settings.teacher
-    return [one.model_copy(update={"chosen": other.teacher == own}) for other, one in found if one]
+    priced = [one.model_copy(update={"chosen": other.teacher == own}) for other, one in found if one]
+    return [*priced, *_by_the_student(recipe, len(lengths), tokens, hardware or hardware_of("h100"), say)]
+
+
+def _tokens(trace: Trace) -> float:
+    """Return a trace's tokens; where nobody counted them, about as many as its characters make."""
+    if trace.usage and trace.usage.completion_tokens:
+        return trace.usage.completion_tokens
+    return (len(trace.thinking) + len(trace.answer)) / CHARS_PER_TOKEN
+
+
+def _by_the_student(recipe: Recipe, traces: int, tokens: int, hardware: Hardware, say: Say) -> list[Estimate]:
+    """Return what it takes that the student prunes the traces by itself: hours of a GPU, forecast."""
+    chosen = recipe.prune.teacher.loads_student
+    passes = int(getattr(recipe.prune.teacher, "passes", 1)) if chosen else 1
+    try:
+        shape = shape_of(recipe.student.source)
+    except DataError as error:  # the others are priced all the same
+        say(f"what the student teacher takes is not known: {error}")
+        return []
+    hours = walking_seconds(shape, tokens, traces, passes, hardware) / 3600
+    usd = hours * hardware.price if hardware.family == "gpu" else None
+    return [
+        Estimate(
+            protocol="student",
+            model=recipe.student.source,
+            chosen=chosen,
+            traces=traces,
+            requests=0,
+            usage=Usage(prompt_tokens=0, completion_tokens=0),
+            online_usd=usd,
+            hours=hours,
+            gpu=f"{hardware.name} at ${hardware.price:g} an hour",
+        )
+    ]
+
+
+def forecast_run(
+    recipe: Recipe,
+    folder: Path,
+    hardware: Hardware,
+    *,
+    gpus: int = 1,
+    limit: int | None = None,
+    found: Measured | None = None,
+    speeds: Speeds | None = None,
+) -> Forecast:
+    """Return what a run of a recipe is expected to take on hardware, stage by stage; runs and writes nothing.
+
+    Args:
+        recipe: The recipe.
+        folder: The run folder, whose traces are measured if it has any.
+        hardware: One GPU.
+        gpus: How many there are.
+        limit: At most this many problems per problem set.
+        found: What a probe found of the student, instead of what the folder knows.
+        speeds: What a probe found of its speed.
+
+    Raises:
+        DataError: The student's shape, or how many problems there are, is not known.
+    """
+    shape = shape_of(recipe.student.source)
+    work = work_of(recipe, found or on_file(folder), limit)
+    return forecast(recipe, shape, hardware, work, gpus=gpus, speeds=speeds)
 
 
 def _alternatives(settings: PruneSettings) -> Iterator[tuple[str, PruneSettings]]:
@@ -108,19 +182,6 @@ def _alternatives(settings: PruneSettings) -> Iterator[tuple[str, PruneSettings]
         yield "none", settings.model_copy(update={"teacher": whole})
 
 
-def _how_many(problems: ProblemSet, limit: int | None) -> int:
-    """Return how many problems a set has, without fetching it; its `count` where the file is not here yet."""
-    public = PUBLIC.get(problems.benchmark)
-    if problems.path is None and problems.hub is None and public and problems.split in public.sizes:
-        return min(public.sizes[problems.split], problems.count or 10**9, limit or 10**9)
-    try:
-        return len(load_problems(problems, limit))
-    except DataError:
-        if problems.count is None:
-            raise
-        return min(problems.count, limit or problems.count)
-
-
 def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
     """Return what a run of the recipe would do, one line a step, and what it needs, without running or fetching anything."""
     method = recipe.method
@@ -131,7 +192,7 @@ def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
 
     def counted(problems: ProblemSet) -> int:
         try:
-            return _how_many(problems, limit)
+            return how_many(problems, limit)
         except DataError:
             return 0  # that it cannot be read stands below, among what is missing
 

@@ -9,7 +9,7 @@ Rooms are imported when a function runs: what reads files waits for no engine. T
 """
 
 from drp.api.first_minutes import doctor, init, recipes
-from drp.api.forecasts import estimate, plan
+from drp.api.forecasts import estimate, forecast, plan
 from drp.api.models import merge
 from drp.api.results import compare, grade, report, view
 from drp.api.stages import evaluate, generate, prune, run, train
@@ -19,6 +19,7 @@ __all__ = [
     "doctor",
     "estimate",
     "evaluate",
+    "forecast",
     "generate",
     "grade",
     "init",

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from drp.cli.first_minutes import doctor, init, recipes
+from drp.cli.plan import plan
 from drp.cli.results import compare, grade, report, tasks
 from drp.cli.stages import estimate, evaluate, generate, merge, prune, run, train
 from drp.cli.view import view
@@ -55,7 +56,7 @@ def common(
 
 
 VERBS = (
-    init, doctor, recipes, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks,
+    init, doctor, recipes, plan, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks,
 )  # fmt: skip
 for command in VERBS:
     app.command()(command)

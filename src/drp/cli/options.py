@@ -55,6 +55,23 @@ Teacher = Annotated[
     ),
 ]
 
+Gpu = Annotated[
+    str,
+    typer.Option(
+        "--gpu",
+        help="h200, h100, a100-80, a100-40, l40s, a10, l4, rtx4090, rtx3090, cpu, or memory=GIB,bandwidth=TB_PER_S,flops=TFLOPS.",
+    ),
+]
+PricePerHour = Annotated[
+    float | None,
+    typer.Option(
+        "--price-per-hour",
+        min=0,
+        help="Dollars for an hour of one GPU; default the table's.",
+        show_default=False,
+    ),
+]
+
 
 def named(
     recipe: str | None, overrides: list[str] | None, teacher: str | None = None

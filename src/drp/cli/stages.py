@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drp.cli.options import Limit, Out, Overrides, Partial, RecipePath, Teacher, named, recipe_of
+from drp.cli.options import (
+    Gpu,
+    Limit,
+    Out,
+    Overrides,
+    Partial,
+    PricePerHour,
+    RecipePath,
+    Teacher,
+    named,
+    recipe_of,
+)
 from drp.cli.terminal import terminal
 
 if TYPE_CHECKING:
@@ -123,8 +134,10 @@ def estimate(
     teacher: Teacher = None,
     out: Out = None,
     limit: Limit = None,
+    gpu: Gpu = "h100",
+    price_per_hour: PricePerHour = None,
 ) -> None:
-    """Say what a language-model teacher will cost, before anything is spent."""
+    """Say what a teacher will cost, before anything is spent: a language model, and the student itself."""
     from rich.console import Console
 
     from drp import api
@@ -135,7 +148,15 @@ def estimate(
     loaded = load_recipe(*named(recipe, overrides, teacher))
     with terminal() as (_, say):
         found = api.estimate(
-            loaded, traces=traces, trace_tokens=trace_tokens, probe=probe, out=out, limit=limit, say=say
+            loaded,
+            traces=traces,
+            trace_tokens=trace_tokens,
+            probe=probe,
+            out=out,
+            limit=limit,
+            gpu=gpu,
+            price_per_hour=price_per_hour,
+            say=say,
         )
     print_table(Console(), cost_table(found, loaded.prune))
 

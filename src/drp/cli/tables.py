@@ -69,9 +69,9 @@ def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
         (
             ("→ " if e.chosen and not probed else "")
             + ("no division" if e.protocol == "none" else e.protocol),
-            f"{e.requests:,.0f}",
-            _millions(e.usage.prompt_tokens),
-            _millions(e.usage.completion_tokens),
+            "–" if e.gpu else f"{e.requests:,.0f}",
+            "–" if e.gpu else _millions(e.usage.prompt_tokens),
+            "–" if e.gpu else _millions(e.usage.completion_tokens),
             _dollars(e.online_usd),
             _dollars(e.batch_usd),
             f"{e.hours:.1f}",
@@ -79,13 +79,17 @@ def cost_table(found: Sequence[Estimate], settings: PruneSettings) -> Table:
         for e in found
     ]
     notes = [f"{found[0].traces:,} traces, {found[0].model}, {settings.candidates} candidate(s) a trace."]
+    if student := next((e for e in found if e.gpu), None):
+        notes.append(
+            f"Student: {student.model} itself, no key; forecast for one {student.gpu}, as drp plan does."
+        )
     if price:
         notes.append(
             f"Prices: ${price.input:g} in, ${price.output:g} out per million tokens"
             + (f", list price of {price.on}" if price.on else "")
             + "; prune.price overrides."
         )
-    else:
+    elif settings.teacher.asked():
         notes.append("No price known: set prune.price={input: …, output: …}.")
     notes.append(
         "Measured on the probe, scaled up."

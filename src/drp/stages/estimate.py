@@ -41,7 +41,9 @@ class Estimate(Record):
     online_usd: float | None = None
     batch_usd: float | None = None
     hours: float
-    """At the given concurrency and limits, if the endpoint keeps up."""
+    """At the given concurrency and limits, if the endpoint keeps up; those of a GPU where the student prunes by itself."""
+    gpu: str | None = None
+    """The GPU whose hours and dollars these are, forecast; ``None`` where a provider is asked."""
 
 
 def estimate(

@@ -1,0 +1,220 @@
+"""What a run will take: the tables give back what was measured, and what does not fit is told with what would."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from drp.cli.app import app
+from drp.errors import DataError, RecipeError
+from drp.forecasting.forecast import Forecast, Speeds
+from drp.forecasting.hardware import hardware_of
+from drp.forecasting.lengths import draw, mean_under
+from drp.forecasting.memory import training_gib
+from drp.forecasting.rates import decoding_limit, seconds_to_decode, seconds_to_train, tokens_computed
+from drp.forecasting.schedule import REFILLS, Steps, schedule
+from drp.forecasting.shapes import named_shape, shape_of
+from drp.forecasting.slurm import sbatch
+from drp.forecasting.tables import table
+from drp.planning import forecast_run
+from drp.probing import Passed, _speeds
+from drp.recipe import load_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+R1, R1_7B = ROOT / "recipes/r1_qwen_1.5b.yaml", ROOT / "recipes/r1_qwen_7b.yaml"
+
+
+def _forecast(recipe: Path, gpu: str, *changes: str, gpus: int = 1, limit: int | None = None) -> Forecast:
+    return forecast_run(
+        load_recipe(recipe, changes), Path("no/run"), hardware_of(gpu), gpus=gpus, limit=limit
+    )
+
+
+def test_the_fit_gives_back_every_measured_row() -> None:
+    """A row that the roofline cannot explain would make every forecast from it wrong."""
+    measured = table("measured")
+    for row in measured["decode"]:
+        shape, hardware = named_shape(row["shape"]), hardware_of(row["device"])
+        step = Steps(1, row["rows"], row["rows"] * row["span"])
+        assert seconds_to_decode(shape, step, hardware) * 1000 == pytest.approx(row["ms"], rel=0.15), row
+        assert decoding_limit(shape, step, hardware) * 1000 < row["ms"]
+    for row in measured["train"]:
+        shape, hardware = named_shape(row["shape"]), hardware_of(row["device"])
+        lengths = draw(row["mean"], row["most"], 1024)
+        took = seconds_to_train(shape, lengths, row["batch"], hardware, checkpointing=row["checkpointing"])
+        assert sum(lengths) / took == pytest.approx(row["tokens_per_s"], rel=0.25), row
+    for row in measured["walk"]:
+        assert tokens_computed(row["tokens"]) == pytest.approx(row["computed"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch", "checkpointing", "gib"),
+    [
+        ("r1-1.5b", 2, True, 5.5), ("r1-1.5b", 8, True, 11.8), ("r1-1.5b", 2, False, 29.6),
+        ("r1-7b", 2, True, 19.0), ("r1-7b", 8, True, 32.7),
+    ],
+)  # fmt: skip
+def test_training_memory_is_that_measured_on_an_h100(
+    shape: str, batch: int, checkpointing: bool, gib: float
+) -> None:
+    assert training_gib(named_shape(shape), batch, 4000, checkpointing=checkpointing) == pytest.approx(
+        gib, rel=0.03
+    )
+
+
+def test_shapes_have_their_published_sizes_and_a_folder_is_read() -> None:
+    sizes = {"r1-1.5b": 1.78, "r1-7b": 7.62, "qwen3-1.7b": 1.72, "qwen3-4b": 4.02}
+    for name, billions in sizes.items():
+        assert named_shape(name).weights / 1e9 == pytest.approx(billions, abs=0.01)
+    assert shape_of("mini").model_copy(update={"name": "mini"}) == named_shape("mini")
+
+
+def test_a_config_that_says_too_little_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"needs its config\.json"):
+        shape_of(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 4}))
+    with pytest.raises(DataError, match="num_hidden_layers, intermediate_size, vocab_size"):
+        shape_of(str(tmp_path))
+
+
+def test_lengths_have_the_mean_they_were_measured_with() -> None:
+    lengths = draw(6516, 12000, 4096)
+    assert sum(lengths) / 4096 == pytest.approx(6516, rel=0.01) and max(lengths) == 12000
+    assert sum(draw(6516, 4000, 4096, cut=12000)) / 4096 == pytest.approx(
+        mean_under(6516, 4000, 12000), rel=0.01
+    )
+
+
+def test_slots_are_refilled_on_a_gpu_and_not_on_a_cpu() -> None:
+    """Two slots, rows of 4, 2 and 3 tokens: refilled, the third starts at 2 and ends at 5; in batches of two it starts at 4."""
+    engine = (
+        ROOT / "src/drp/engines/transformers_engine.py"
+    ).read_text()  # read, not imported: it loads torch
+    assert f"\nREFILLS = {REFILLS}\n" in engine
+    assert schedule([4, 2, 3], 2, 2, 0, gpu=True).steps == 5
+    cpu = schedule([4, 2, 3], 2, 2, 0, gpu=False)
+    assert (cpu.steps, cpu.rows) == (7, 9)
+    assert schedule([], 2, 2, 0, gpu=True) == Steps()
+
+
+def test_more_hardware_takes_less_time_and_never_less_than_the_limit() -> None:
+    slow, fast = _forecast(R1, "rtx4090"), _forecast(R1, "h100")
+    for one, other in zip(slow.stages, fast.stages, strict=True):
+        assert one.hours and other.hours and one.hours > other.hours
+        assert one.share is None or other.share is None or 0 < other.share < one.share < 1
+    assert fast.usd == pytest.approx(2.5 * fast.gpu_hours)
+
+
+def test_what_does_not_fit_is_told_with_what_would() -> None:
+    small = "memory=20,bandwidth=0.9,flops=100"
+    found = _forecast(R1_7B, small)
+    train = next(stage for stage in found.stages if stage.stage == "train")
+    assert not train.fits
+    (advice,) = [line for line in found.advice if line.startswith("train:")]
+    change = advice.removeprefix("train: lower ").replace(" from 8 to ", "=")
+    mended = _forecast(R1_7B, small, change)
+    assert next(stage for stage in mended.stages if stage.stage == "train").fits, advice
+    tiny = _forecast(R1_7B, "memory=12,bandwidth=0.9,flops=100")
+    assert any("the weights alone take 14.2 of 12 GiB" in line for line in tiny.advice)
+    with pytest.raises(RecipeError, match="no Slurm script is written, since generate, prune, train"):
+        sbatch(tiny, [str(R1_7B)], Path("runs/x"))
+
+
+def test_only_training_uses_several_gpus() -> None:
+    found = _forecast(R1, "h100", "train.processes=auto", gpus=4)
+    assert {stage.stage: stage.gpus for stage in found.stages}["train"] == 4
+    assert sum(stage.gpus for stage in found.stages) == 4 + 4
+    assert any("train.processes=auto" in line for line in _forecast(R1, "h100", gpus=4).advice)
+
+
+def test_traces_on_file_are_believed_before_any_table() -> None:
+    golden = ROOT / "tests/runs/golden_run"
+    found = forecast_run(load_recipe(golden), golden, hardware_of("cpu"))
+    assert any("traces on file" in line for line in found.sources)
+
+
+def test_a_probe_is_a_line_through_two_sizes() -> None:
+    few, more = (
+        [Passed("train", 2.0, 9.0), Passed("prune", 1.0, 4.0)],
+        [Passed("train", 6.0, 17.0), Passed("prune", 3.0, 3.9)],
+    )
+    speeds = _speeds([few, more])
+    assert speeds == Speeds(
+        {"train": 2.0, "prune": pytest.approx(1.3)}, {"train": 5.0, "prune": pytest.approx(0.0)}
+    )
+    assert speeds.seconds("train", 10.0, hardware_of("cpu")) == 25.0
+
+
+@pytest.mark.parametrize(
+    "text", ["gtx480", "memory=48", "memory=-1,bandwidth=1,flops=1", "memory=x,bandwidth=1,flops=1", "a=b"]
+)
+def test_hardware_that_is_not_known_is_explained(text: str) -> None:
+    with pytest.raises(RecipeError, match="memory=GIB,bandwidth=TB_PER_S,flops=TFLOPS"):
+        hardware_of(text)
+
+
+def test_the_slurm_script_sends_each_stage_after_the_one_before(tmp_path: Path) -> None:
+    """Run for real, with a `sbatch` that notes what it is asked for."""
+    script, log, fake = tmp_path / "run.sh", tmp_path / "log", tmp_path / "sbatch"
+    fake.write_text(f'#!/bin/bash\necho "$@" >> {log}\necho "$(wc -l < {log})7;cluster"\n')
+    fake.chmod(0o755)
+    out = tmp_path / "a run"
+    arguments = [
+        "plan",
+        str(R1),
+        "train.processes=auto",
+        "--gpus",
+        "4",
+        "--slurm",
+        str(script),
+        "--out",
+        str(out),
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", str(script)], env=env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    asked = log.read_text().splitlines()
+    assert [line.split("--wrap=")[1].split()[1] for line in asked] == [
+        "generate",
+        "prune",
+        "train",
+        "evaluate",
+    ]
+    assert ["afterok:17" in asked[1], "afterok:27" in asked[2], "afterok" in asked[0]] == [True, True, False]
+    assert "--gres=gpu:4" in asked[2] and "--gres=gpu:1" in asked[0] and f"--out '{out}'" in asked[3]
+
+
+def test_the_command_loads_no_torch_and_names_its_sources() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom drp.cli.app import app\n"
+        f"done = CliRunner().invoke(app, ['plan', {str(R1)!r}, '--gpu', 'a100-80'])\n"
+        "print(done.exit_code, 'torch' in sys.modules)\nprint(done.output)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("0 False\n"), done.stdout + done.stderr
+    assert "published: arXiv 2505.13975" in done.stdout and "A forecast from tables" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_probe_runs_the_embedded_student_and_says_what_it_left_out() -> None:
+    from drp.probing import probe_run
+    from drp.runs.stage import NoProgress
+
+    short = [
+        "generate.sampling.max_new_tokens=40",
+        "evaluate.sampling.max_new_tokens=40",
+        "prune.teacher=rules",
+    ]
+    recipe = load_recipe(ROOT / "recipes/demo.yaml", [*short, "evaluate.benchmarks=[{benchmark: mini-gsm}]"])
+    said: list[str] = []
+    found, speeds = probe_run(recipe, hardware_of("cpu"), NoProgress(), said.append, sizes=(1, 3))
+    assert len(said) == 2 and 0 < found.longer <= 1.2
+    assert set(speeds.factor) == {"generate", "evaluate/base"}  # unfinished traces: nothing to train on
+    probed = forecast_run(recipe, Path("no/run"), hardware_of("cpu"), limit=9, found=found, speeds=speeds)
+    assert probed.probed and 0 < probed.hours < 1
