@@ -173,6 +173,12 @@ class OnFile:
             **_tags(self.recipe),
         }
 
+    @property
+    def imported(self) -> bool:
+        """Whether what was pruned here are traces of a file, and the run has none of its own."""
+        generated, pruned = (self.run_folder.stage(s).manifest() for s in (layout.GENERATE, layout.PRUNE))
+        return generated is None and pruned is not None and "generate" not in pruned.settings
+
     # What stages read.
 
     def training_problems(self) -> list[Problem]:
@@ -187,7 +193,10 @@ class OnFile:
         return with_ids(folder.on_demand(Trace), wanted)
 
     def pruned(self) -> Sequence[PrunedTrace]:
-        """Return the pruned traces, accepted or not."""
+        """Return the pruned traces, accepted or not: those of the run's own traces, or of the file that was pruned here."""
+        if self.imported:
+            folder = self._need(layout.PRUNE, pruning_settings(self.recipe))
+            return folder.on_demand(PrunedTrace, folder.wanted())
         folder = self._need(layout.PRUNE, self.prune_settings())
         wanted = set(ids_of(self.traces()))
         self._need_all(folder, wanted)
