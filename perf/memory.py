@@ -13,7 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from drp.on_file import pruning_settings
@@ -64,21 +64,23 @@ LINES = (
 )
 
 
-def traces(count: int, characters: int) -> Iterator[Trace]:
-    """Yield traces of about so many characters, no two alike."""
-    for number in range(count):
-        draw, parts, size = random.Random(number), [], 0
-        while size < characters:
-            a, b = draw.randrange(10**4), draw.randrange(10**4)
-            parts.append(draw.choice(LINES).format(a=a, b=b, c=a + b) + "\n")
-            size += len(parts[-1])
-        question, gold = f"What is {number} + 17?", str(number + 17)
-        thinking, answer = "".join(parts).strip(), f"The answer is \\boxed{{{gold}}}."
-        yield Trace(
-            id=content_id("trace", question, gold, thinking, answer), problem_id=f"problem-{number:016x}", question=question,
-            gold=gold, benchmark="long", thinking=thinking, answer=answer, closed=True, finish_reason="stop",
-            correct=number % 3 > 0, usage=Usage(completion_tokens=characters // 4),
-        )  # fmt: skip
+NUMBER, GOLD, ID = "@number@", "@gold@", "@id@"
+"""What stands in the moulds for what differs from trace to trace."""
+MOULDS = 40
+
+
+def mould(seed: int, characters: int) -> Trace:
+    """Return a trace of about so many characters, from which many are made."""
+    draw, parts, size = random.Random(seed), [f"The number is {NUMBER}.\n"], 0
+    while size < characters:
+        a, b = draw.randrange(10**4), draw.randrange(10**4)
+        parts.append(draw.choice(LINES).format(a=a, b=b, c=a + b) + "\n")
+        size += len(parts[-1])
+    return Trace(
+        id=ID, problem_id=f"problem-{NUMBER}", question=f"What is {NUMBER} + 17?", gold=GOLD, benchmark="long",
+        thinking="".join(parts).strip(), answer=f"The answer is \\boxed{{{GOLD}}}.", closed=True, finish_reason="stop",
+        correct=seed % 3 > 0, usage=Usage(completion_tokens=characters // 4),
+    )  # fmt: skip
 
 
 def pruned(trace: Trace) -> PrunedTrace:
@@ -100,6 +102,10 @@ def make(run: Path, file: Path, count: int, characters: int) -> None:
     """Write the file and the run folder, unless they are there."""
     from drp.grading import VERSION
 
+    traces = [mould(seed, characters) for seed in range(MOULDS)]
+    keys = ("question", "gold", "thinking", "answer")
+    rows = [json.dumps({key: getattr(trace, key) for key in keys}, ensure_ascii=False) for trace in traces]
+    lines = [(r, pruned(t).model_dump_json(), t.model_dump_json()) for r, t in zip(rows, traces, strict=True)]
     with RunFolder(run) as held:
         prune, _ = held.open_stage(layout.PRUNE, pruning_settings(load_recipe(None)))
         evaluated = [
@@ -108,19 +114,22 @@ def make(run: Path, file: Path, count: int, characters: int) -> None:
         if (manifest := prune.manifest()) and manifest.complete:
             return
         ids: list[str] = []
-        with (
-            file.open("w") as rows,
-            prune.journal() as kept,
-            evaluated[0].journal() as a,
-            evaluated[1].journal() as b,
-        ):
-            for trace in traces(count, characters):
-                ids.append(trace.id)
-                keys = ("question", "gold", "thinking", "answer")
-                rows.write(json.dumps({key: getattr(trace, key) for key in keys}) + "\n")
-                kept.append(pruned(trace))
-                a.append(trace)
-                b.append(trace)
+        paths = [prune.records_path, *(folder.records_path for folder in evaluated)]
+        with file.open("w") as out, ExitStack() as stack:
+            kept, base, after = (stack.enter_context(path.open("w")) for path in paths)
+            for number in range(count):
+                row, *records = lines[number % MOULDS]
+                row = row.replace(NUMBER, str(number)).replace(GOLD, str(number + 17))
+                said = json.loads(row)
+                ids.append(content_id("trace", *(said[key] for key in keys)))
+                out.write(row + "\n")
+                one, two = (
+                    r.replace(NUMBER, str(number)).replace(GOLD, str(number + 17)).replace(ID, ids[-1]) + "\n"
+                    for r in records
+                )
+                kept.write(one)
+                base.write(two)
+                after.write(two)
         for folder in (prune, *evaluated):
             folder.want(ids)
             folder.graded(VERSION)

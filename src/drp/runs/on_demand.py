@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
-from typing import BinaryIO, Generic, Protocol, TypeVar, overload
+from typing import BinaryIO, Generic, Protocol, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
@@ -60,7 +60,7 @@ class OnDemand(Sequence[T], ABC):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str | bytes):
             return NotImplemented
-        others: Sequence[object] = other
+        others = cast("Sequence[object]", other)
         return len(self) == len(others) and all(a == b for a, b in zip(self, others, strict=True))
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  equal to lists, which have none

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import Field
+
 from drp import __version__
 from drp.engines.encoding import render_prompt, shield
 from drp.engines.identity import HUB_ID
@@ -38,7 +40,7 @@ class Exported(Record):
     data: Path
     """The file with the rows."""
     rows: int
-    left_out: dict[str, int] = {}
+    left_out: dict[str, int] = Field(default_factory=dict)
     """How many texts are not in it, by reason."""
     notes: tuple[str, ...] = ()
 
