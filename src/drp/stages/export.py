@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from drp import __version__
 from drp.engines.encoding import render_prompt, shield
 from drp.engines.identity import HUB_ID
 from drp.engines.prompting import prompt_messages
@@ -18,6 +17,7 @@ from drp.records import PrunedTrace, Record, Target
 from drp.runs import layout
 from drp.runs.folder import StageFolder
 from drp.runs.journal import read_records, write_atomically
+from drp.runs.manifest import installed_versions
 from drp.runs.on_demand import Mapped, OnDemand, spooled, where
 from drp.stages.llama_factory import dataset_info, training_yaml
 from drp.stages.pruned_parquet import write_parquet
@@ -63,6 +63,7 @@ def export_pruned(source: Path, form: Format, out: Path, recipe: Recipe) -> Expo
     pruned = _pruned(source)
     out.mkdir(parents=True, exist_ok=True)
     data = out / DATA[form]
+    writer: _Rows | None = None
     if form == "parquet":
         rows, left_out, notes = write_parquet(data, pruned), dict[str, int](), tuple[str, ...]()
     else:
@@ -76,9 +77,9 @@ def export_pruned(source: Path, form: Format, out: Path, recipe: Recipe) -> Expo
         if beyond := len(accepted) - len(chosen):
             left_out = {**left_out, f"beyond train.max_examples={recipe.train.max_examples}": beyond}
     found = Exported(folder=out, data=data, rows=rows, left_out=left_out, notes=notes)
-    if form == "llamafactory":
+    if form == "llamafactory" and writer:
         write_atomically(out / "dataset_info.json", json.dumps(dataset_info(data.name), indent=2) + "\n")
-        template = str(getattr(writer.tokenizer, "chat_template", None) or "")  # pyright: ignore[reportPossiblyUnboundVariable]
+        template = str(getattr(writer.tokenizer, "chat_template", None) or "")
         write_atomically(out / "train.yaml", training_yaml(recipe, template, model_name(recipe)))
     write_atomically(out / "README.md", _card(found, form, recipe))
     return found
@@ -210,10 +211,11 @@ def _card(found: Exported, form: str, recipe: Recipe) -> str:
         if form == "parquet"
         else "accepted pruned traces, to fine-tune on"
     )
+    version = installed_versions().get("drp-reasoning", "")
     lines = [
         "# Pruned reasoning traces",
         f"{found.rows:,} rows in `{found.data.name}` ({form}): {what}.",
-        f"Made by DRP {__version__} (distilled reasoning pruning, arXiv 2505.13975), recipe `{recipe.name}`: traces of {student}, pruned "
+        f"Made by DRP {version} (distilled reasoning pruning, arXiv 2505.13975), recipe `{recipe.name}`: traces of {student}, pruned "
         f"by the teacher `{recipe.prune.teacher.kind}`.",
         *found.notes,
     ]
