@@ -63,7 +63,7 @@ def running(
 
 def prune_and_report(
     file: Path, recipe: Recipe, out: Path, limit: int | None, partial: bool, progress: Progress, say: Say
-) -> "list[PrunedTrace]":
+) -> "Sequence[PrunedTrace]":
     """Prune the traces of a file into a run folder, and write the report.
 
     Raises:

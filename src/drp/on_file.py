@@ -17,6 +17,7 @@ from drp.runs import layout
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.journal import write_atomically
 from drp.runs.manifest import Settings
+from drp.runs.on_demand import ids_of, where, with_ids
 from drp.runs.stage import Say
 from drp.stages.sampling import trace_id
 from drp.teachers import VERSION as TEACHERS_VERSION
@@ -172,31 +173,40 @@ class OnFile:
             **_tags(self.recipe),
         }
 
+    @property
+    def imported(self) -> bool:
+        """Whether what was pruned here are traces of a file, and the run has none of its own."""
+        generated, pruned = (self.run_folder.stage(s).manifest() for s in (layout.GENERATE, layout.PRUNE))
+        return generated is None and pruned is not None and "generate" not in pruned.settings
+
     # What stages read.
 
     def training_problems(self) -> list[Problem]:
         """Return the training problems."""
         return self._problems(self.recipe.problems)
 
-    def traces(self) -> list[Trace]:
+    def traces(self) -> Sequence[Trace]:
         """Return the traces of the recipe's problems, which stage generate must have drawn."""
         folder = self._need(layout.GENERATE, self.generate_settings())
         wanted = wanted_traces(self.training_problems(), self.recipe.generate.samples)
         self._need_all(folder, wanted)
-        return [trace for trace in folder.records(Trace) if trace.id in wanted]
+        return with_ids(folder.on_demand(Trace), wanted)
 
-    def pruned(self) -> list[PrunedTrace]:
-        """Return the pruned traces, accepted or not."""
+    def pruned(self) -> Sequence[PrunedTrace]:
+        """Return the pruned traces, accepted or not: those of the run's own traces, or of the file that was pruned here."""
+        if self.imported:
+            folder = self._need(layout.PRUNE, pruning_settings(self.recipe))
+            return folder.on_demand(PrunedTrace, folder.wanted())
         folder = self._need(layout.PRUNE, self.prune_settings())
-        wanted = {t.id for t in self.traces()}
+        wanted = set(ids_of(self.traces()))
         self._need_all(folder, wanted)
-        return [p for p in folder.records(PrunedTrace) if p.id in wanted]
+        return with_ids(folder.on_demand(PrunedTrace), wanted)
 
-    def explored(self, name: str) -> list[Trace]:
+    def explored(self, name: str) -> Sequence[Trace]:
         """Return what stage explore drew under ``name``."""
         wanted = {p.id for p in self.training_problems()}
-        found = self.run_folder.stage(layout.exploration(name)).records(Trace)
-        return [t for t in found if t.problem_id in wanted]
+        found = self.run_folder.stage(layout.exploration(name)).on_demand(Trace)
+        return where(found, lambda trace: trace.problem_id in wanted)
 
     def _need(self, stage: str, settings: Settings) -> StageFolder:
         """Return the folder of an earlier stage, which must stand with the recipe's settings."""

@@ -22,6 +22,7 @@ from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.runs.folder import RunFolder, StageFolder
 from drp.runs.manifest import Settings, changed_keys
+from drp.runs.on_demand import ids_of, where
 from drp.runs.stage import Progress, Say, silent
 from drp.stages.checking import Checker
 from drp.stages.prune import prune_traces
@@ -76,14 +77,14 @@ class Pipeline(OnFile):
                 layout.REPORT: self.report,
             }[stage]()
 
-    def generate(self) -> list[Trace]:
+    def generate(self) -> Sequence[Trace]:
         """Draw the student's own traces of the training problems."""
         settings, problems = self.recipe.generate, self.training_problems()
         draws = bool(self.owed(layout.GENERATE, wanted_traces(problems, settings.samples)))
         folder = self.open_stage(layout.GENERATE, self.generate_settings(draws=draws))
         return self._sample(folder, self._student_engine, problems, settings.samples, settings.seed)
 
-    def prune(self) -> list[PrunedTrace]:
+    def prune(self) -> Sequence[PrunedTrace]:
         """Prune the traces on file."""
         traces = self.traces()
         folder = self.open_stage(layout.PRUNE, self.prune_settings())
@@ -195,7 +196,7 @@ class Pipeline(OnFile):
         model: Callable[[Path], str] | None = None,
         prompt_of: PromptOf | None = None,
         sampling: Sampling | None = None,
-    ) -> list[Trace]:
+    ) -> Sequence[Trace]:
         """Draw one trace of each problem; see :class:`drp.methods.base.MethodContext`."""
         settings = {**self.generate_settings(), "explore": why}
         if sampling:
@@ -215,9 +216,9 @@ class Pipeline(OnFile):
         )
         shutil.rmtree(made, ignore_errors=True)
         wanted = {p.id for p in problems}
-        return [t for t in drawn if t.problem_id in wanted]
+        return where(drawn, lambda trace: trace.problem_id in wanted)
 
-    def _chosen(self) -> list[Target]:
+    def _chosen(self) -> Sequence[Target]:
         return choose(self.method.targets(self), self.recipe.train.max_examples, self.recipe.train.seed)
 
     # Engines.
@@ -231,7 +232,7 @@ class Pipeline(OnFile):
         seed: int,
         prompt_of: PromptOf | None = None,
         sampling: Sampling | None = None,
-    ) -> list[Trace]:
+    ) -> Sequence[Trace]:
         evaluates = folder.stage.startswith(layout.EVALUATE)
         settings = self.recipe.evaluate if evaluates else self.recipe.generate
         folder.try_again(settings.engine.setup)
@@ -280,7 +281,7 @@ def prune_file(
     progress: Progress,
     limit: int | None = None,
     say: Say = silent,
-) -> tuple[list[PrunedTrace], list[Trace]]:
+) -> tuple[Sequence[PrunedTrace], Sequence[Trace]]:
     """Prune traces from a file into a run folder; returns the pruned traces and the traces.
 
     Raises:
@@ -293,7 +294,7 @@ def prune_file(
         raise DrpError(f"{path} holds no traces")
     folder, _ = run.open_stage(layout.PRUNE, pruning_settings(recipe))
     folder.try_again(recipe.prune.teacher.setup)
-    if {trace.id for trace in traces} - folder.done():
+    if set(ids_of(traces)) - folder.done():
         refuse(preflight(recipe, run.path, (layout.PRUNE,), problems=False))
     counter = FileTokenCounter(resolve_model(recipe.prune.tokenizer or "mini"))
     with Grader() as grader:

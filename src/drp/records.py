@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +24,16 @@ def content_id(kind: str, *parts: object) -> str:
     """Return ``kind-`` followed by 16 hex digits of the SHA-256 of ``parts`` as JSON."""
     payload = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
     return f"{kind}-{hashlib.sha256(payload.encode()).hexdigest()[:16]}"
+
+
+def listed_id(kind: str, items: Iterable[object]) -> str:
+    """Return what :func:`content_id` does of one list, whose items come one by one and need not fit into memory."""
+    digest, comma = hashlib.sha256(b"[["), b""
+    for item in items:
+        digest.update(comma + json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())
+        comma = b","
+    digest.update(b"]]")
+    return f"{kind}-{digest.hexdigest()[:16]}"
 
 
 class Problem(Record):

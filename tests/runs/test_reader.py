@@ -76,8 +76,6 @@ def test_what_is_kept_of_a_completion_gives_the_same_figures(looping: bool) -> N
     kept = [measured_part(trace) for trace in made]
     assert measure("x", kept) == measure("x", made)
     assert max(len(trace.thinking) for trace in kept) == 6000 and not kept[0].thinking
-    uncounted = made[0].model_copy(update={"usage": None})  # its tokens may be counted yet
-    assert measured_part(uncounted) is uncounted
 
 
 def test_a_reader_neither_waits_nor_writes(tmp_path: Path) -> None:

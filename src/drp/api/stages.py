@@ -68,13 +68,14 @@ def generate(
     partial: bool = False,
     progress: Progress | None = None,
     say: Say = silent,
-) -> list[Trace]:
+) -> Sequence[Trace]:
     """Draw the student's own traces of the training problems, and grade them.
 
     Arguments and errors are those of :func:`run`.
 
     Returns:
-        The traces, in the order of the problems; those that failed are missing with ``partial``.
+        The traces, in the order of the problems, each read from disk when it is asked for; those that failed are missing with
+        ``partial``.
 
     Examples:
         >>> traces = drp.generate("runs/try", limit=4)
@@ -97,7 +98,7 @@ def prune(
     partial: bool = False,
     progress: Progress | None = None,
     say: Say = silent,
-) -> list[PrunedTrace]:
+) -> Sequence[PrunedTrace]:
     """Let the teacher prune traces: a run's own, or those of a file.
 
     Arguments and errors are those of :func:`run`, and ``traces``: a file whose traces are pruned and reported on instead. With it,
@@ -105,7 +106,7 @@ def prune(
     and ``limit`` counts traces.
 
     Returns:
-        The pruned traces, accepted or not; what was left out or failed is in ``prune/errors.jsonl``.
+        The pruned traces, accepted or not, each read from disk when it is asked for; what was left out or failed is in ``prune/errors.jsonl``.
 
     Raises:
         IncompleteError: As for :func:`run`; the report on a file is written all the same.

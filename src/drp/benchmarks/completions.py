@@ -1,6 +1,6 @@
 """Completions from anywhere: plain JSONL, our own run folders' records, and other tools' logs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +9,8 @@ from drp.benchmarks.generated import Generated, generated
 from drp.benchmarks.rows import Row, read_rows
 from drp.benchmarks.values import described, text_of
 from drp.errors import DataError
-from drp.records import Problem, Record, Trace, Usage, content_id
+from drp.records import Keyed, Problem, Record, Trace, Usage, content_id
+from drp.runs.on_demand import Mapped, spooled
 from drp.runs.stage import Say, silent
 
 QUESTION = ("question", "problem", "prompt")
@@ -26,7 +27,7 @@ class Fields(Record):
 
 def read_completions(
     path: Path, fields: Fields | None = None, *, prefilled: bool | None = None, say: Say = silent
-) -> list[Trace]:
+) -> Sequence[Trace]:
     """Read completions as ungraded traces; several rows of one problem are its runs, in order.
 
     A row is one of: question, gold and completion (with `<think>` tags or not); question, gold, thinking and
@@ -44,49 +45,70 @@ def read_completions(
         DataError: A row has no gold answer or no completion, or a field that cannot be what it should.
     """
     names = fields or Fields()
-    rows = [
-        (_asked((number, row), path, names), generated(row, names.completion, f"{path}, line {number}"))
-        for number, row in read_rows(path, say)
-    ]
-    if not rows:
+    tags = _Tags()
+    read = spooled(_each(path, names, tags, say), _Read)
+    if not read:
         raise DataError(f"{path} holds no completions: it has no rows")
-    if prefilled is None:
-        inferred = _prefilled([one for _, some in rows for one in some], path, say)
-    else:
-        inferred = prefilled
+    inferred = tags.prefilled(path, say) if prefilled is None else prefilled
+
+    def trace(one: _Read) -> Trace:
+        made = one.made
+        thinking, answer, closed = made.split(opened=inferred or (made.opened and prefilled is None))
+        return one.asked.model_copy(
+            update={
+                "thinking": thinking,
+                "answer": answer,
+                "closed": closed,
+                "finish_reason": made.finish,
+                "usage": None if made.tokens is None else Usage(completion_tokens=made.tokens),
+            }
+        )
+
+    return Mapped(read, trace)
+
+
+class _Read(Keyed):
+    """A completion as it was read, before it is known whether prompts opened the thinking."""
+
+    asked: Trace
+    made: Generated
+
+
+class _Tags:
+    """Counts by which it is told whether prompts ended in the opening tag."""
+
+    def __init__(self) -> None:
+        self.all = self.closing = self.untagged = 0
+
+    def count(self, one: Generated) -> None:
+        """Take a completion."""
+        self.all += 1
+        self.closing += one.closes_only
+        self.untagged += one.untagged and not (one.opened or one.cut)
+
+    def prefilled(self, path: Path, say: Say) -> bool:
+        """Return whether some completion closes what it never opened; say what that makes of the others."""
+        if self.closing and self.untagged:
+            say(
+                f"{path}: {self.closing} of {self.all} completions hold </think> and no <think>, so the prompts ended "
+                f"in <think>; the {self.untagged} without any tag count as thinking that never closed (--no-prefilled: as answers)"
+            )
+        return self.closing > 0
+
+
+def _each(path: Path, names: Fields, tags: _Tags, say: Say) -> Iterator[_Read]:
+    """Yield a file's completions, which are counted in passing: a pipe can be read only once."""
     runs: dict[str, int] = {}
-    found: list[Trace] = []
-    for asked, completions in rows:
-        for one in completions:
+    for number, row in read_rows(path, say):
+        asked = _asked((number, row), path, names)
+        for one in generated(row, names.completion, f"{path}, line {number}"):
             sample = runs.get(asked.problem_id, 0)
             runs[asked.problem_id] = sample + 1
-            thinking, answer, closed = one.split(opened=inferred or (one.opened and prefilled is None))
-            found.append(
-                asked.model_copy(
-                    update={
-                        "id": content_id("trace", asked.problem_id, sample),
-                        "sample": sample,
-                        "thinking": thinking,
-                        "answer": answer,
-                        "closed": closed,
-                        "finish_reason": one.finish,
-                        "usage": None if one.tokens is None else Usage(completion_tokens=one.tokens),
-                    }
-                )
+            identity = content_id("trace", asked.problem_id, sample)
+            tags.count(one)
+            yield _Read(
+                id=identity, asked=asked.model_copy(update={"id": identity, "sample": sample}), made=one
             )
-    return found
-
-
-def _prefilled(completions: Sequence[Generated], path: Path, say: Say) -> bool:
-    """Return whether some completion closes what it never opened; say what that makes of the others."""
-    closing = sum(one.closes_only for one in completions)
-    untagged = sum(one.untagged and not (one.opened or one.cut) for one in completions)
-    if closing and untagged:
-        say(
-            f"{path}: {closing} of {len(completions)} completions hold </think> and no <think>, so the prompts ended "
-            f"in <think>; the {untagged} without any tag count as thinking that never closed (--no-prefilled: as answers)"
-        )
-    return closing > 0
 
 
 def _asked(line: Row, path: Path, fields: Fields) -> Trace:

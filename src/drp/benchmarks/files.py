@@ -1,14 +1,16 @@
 """Problems and traces from files: JSONL, or Parquet."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from drp.benchmarks.exchanges import exchange_of
 from drp.benchmarks.rows import Row, read_rows
 from drp.benchmarks.values import needed_text, truth
 from drp.errors import DataError
 from drp.records import Problem, Trace, content_id
+from drp.runs.on_demand import spooled
 from drp.runs.stage import Say, silent
 from drp.tasks.base import task_of
 
@@ -111,45 +113,65 @@ def read_problems(
     return problems_from(read_rows(path, say), path, question, gold, name or path.stem, split, say, task)
 
 
-def read_traces(path: Path, say: Say = silent) -> list[Trace]:
+def read_traces(path: Path, say: Say = silent) -> Sequence[Trace]:
     """Read traces made elsewhere: ``question, gold, thinking, answer`` and, optionally, ``closed, id, model``.
 
+    Chats and pairs are read, too: ``messages``, ``conversations`` or ``prompt`` and ``completion`` beside ``gold``, with
+    the thinking between its tags in the reply; see :func:`drp.benchmarks.exchanges.exchange_of`.
     The identity of a trace is its content; the file's own ``id`` is kept as ``source_id``. Traces with the
     same content count once; ``say`` is told how many did not count.
+
+    Returns:
+        The traces, put away in a temporary file; each is parsed when it is asked for.
 
     Raises:
         DataError: There is no trace, or a line lacks one of the four fields.
     """
-    traces: dict[str, Trace] = {}
     seen = 0
-    for number, row in read_rows(path, say):
-        seen += 1
-        place = f"{path}, line {number}"
-        question, gold = (needed_text(row, key, place) for key in ("question", "gold"))
-        thinking, answer = (needed_text(row, key, place, blank=True) for key in ("thinking", "answer"))
-        identity = content_id("trace", question, gold, thinking, answer)
-        closed = truth(row, "closed", place)
-        traces.setdefault(
-            identity,
-            Trace(
-                id=identity,
-                problem_id=Problem(question=question, gold=gold).id,
-                question=question,
-                gold=gold,
-                thinking=thinking,
-                answer=answer,
-                benchmark=str(row.get("dataset") or path.stem),
-                split=str(row.get("split") or ""),
-                task=str(row.get("task") or "maths"),
-                model=str(row.get("model") or ""),
-                closed=closed is not False,
-                source_id=source_id(row),
-            ),
-        )
+
+    def each() -> Iterator[Trace]:
+        nonlocal seen
+        known: set[str] = set()
+        for number, row in read_rows(path, say):
+            seen += 1
+            trace = _trace(row, path, f"{path}, line {number}")
+            if trace.id not in known:
+                known.add(trace.id)
+                yield trace
+
+    traces = spooled(each(), Trace)
     if not traces:
         raise DataError(f"{path} holds no traces: it has no rows")
     _say_dropped(say, path, seen, len(traces), "traces", "question, gold, thinking and answer")
-    return list(traces.values())
+    return traces
+
+
+def _trace(row: dict[str, object], path: Path, place: str) -> Trace:
+    closed = truth(row, "closed", place)
+    exchange = None if "thinking" in row else exchange_of(row)
+    if exchange is None:
+        question, gold = (needed_text(row, key, place) for key in ("question", "gold"))
+        thinking, answer = (needed_text(row, key, place, blank=True) for key in ("thinking", "answer"))
+    else:
+        question = exchange.question or needed_text(row, "question", place)
+        known = "gold" if "gold" in row or "answer" not in row else "answer"
+        gold = known_gold(needed_text(row, known, place), known, place)
+        thinking, answer, shut = exchange.split()
+        closed = shut if closed is None else closed
+    return Trace(
+        id=content_id("trace", question, gold, thinking, answer),
+        problem_id=Problem(question=question, gold=gold).id,
+        question=question,
+        gold=gold,
+        thinking=thinking,
+        answer=answer,
+        benchmark=str(row.get("dataset") or path.stem),
+        split=str(row.get("split") or ""),
+        task=str(row.get("task") or "maths"),
+        model=str(row.get("model") or ""),
+        closed=closed is not False,
+        source_id=source_id(row),
+    )
 
 
 def source_id(row: dict[str, object]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from drp.cli.export import export
 from drp.cli.first_minutes import doctor, init, recipes
 from drp.cli.plan import plan
 from drp.cli.results import compare, grade, report, tasks
@@ -56,7 +57,7 @@ def common(
 
 
 VERBS = (
-    init, doctor, recipes, plan, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks,
+    init, doctor, recipes, plan, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, export, tasks,
 )  # fmt: skip
 for command in VERBS:
     app.command()(command)

@@ -1,5 +1,6 @@
 """The commands that run stages of a recipe, and what a teacher will cost."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,7 +104,7 @@ def _prune_file(traces: Path, recipe: str | None, changes: list[str], out: Path,
 
     loaded = load_recipe(recipe, changes)
     owed: IncompleteError | None = None
-    pruned: list[PrunedTrace] = []
+    pruned: Sequence[PrunedTrace] = []
     with terminal() as (progress, say):
         try:
             pruned = api.prune(loaded, traces=traces, out=out, limit=limit, progress=progress, say=say)

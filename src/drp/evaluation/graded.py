@@ -1,16 +1,20 @@
 """Files of completions, graded, counted and measured."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import SkipValidation
 
 from drp.benchmarks.completions import Fields, read_completions
 from drp.engines.identity import resolve_model
 from drp.errors import DataError
-from drp.evaluation.metrics import Metrics, measure
-from drp.evaluation.verdicts import grade_traces
+from drp.evaluation.metrics import Metrics, measure, measured_part
+from drp.evaluation.verdicts import verdicts
 from drp.records import Record, Trace, Usage
 from drp.runs.journal import write_atomically
+from drp.runs.on_demand import spooled
 from drp.text.thinking import join_thinking
 from drp.text.tokens import FileTokenCounter
 
@@ -20,8 +24,8 @@ class GradedFile(Record):
 
     name: str
     """The file's, without what lm-eval puts around it."""
-    traces: tuple[Trace, ...]
-    """Its completions in order, each with its verdict."""
+    traces: Annotated[Sequence[Trace], SkipValidation]
+    """Its completions in order, each with its verdict; read from disk when asked for."""
     metrics: Metrics
 
 
@@ -62,19 +66,22 @@ def grade_files(
         raise DataError(f"{out}: there is no folder {out.parent}; make it, or name another")
     notes = [f"Tokens by the tokenizer of {tokenizer}, where none were recorded."] if tokenizer else []
     read = [read_completions(file, fields, prefilled=prefilled, say=notes.append) for file in files]
+    count = counter(tokenizer)
     graded = [
-        counted(grade_traces(traces, from_thinking=from_thinking, strict=strict), tokenizer)
+        spooled(map(count, verdicts(traces, from_thinking=from_thinking, strict=strict)), Trace)
         for traces in read
     ]
     if out:
-        write_atomically(
-            out, "".join(f"{trace.model_dump_json()}\n" for traces in graded for trace in traces)
-        )
+        write_atomically(out, (f"{trace.model_dump_json()}\n" for traces in graded for trace in traces))
     if strict:
         notes.append("Strict: only answers in a box or after #### count.")
     return Graded(
         files=tuple(
-            GradedFile(name=_title(file), traces=tuple(traces), metrics=measure(file.stem, traces))
+            GradedFile(
+                name=_title(file),
+                traces=traces,
+                metrics=measure(file.stem, [measured_part(t) for t in traces]),
+            )
             for file, traces in zip(files, graded, strict=True)
         ),
         notes=tuple(notes),
@@ -86,16 +93,17 @@ def _title(path: Path) -> str:
     return re.sub(r"^samples_|_\d{4}-\d\d-\d\dT[\d.-]+$", "", path.stem)
 
 
-def counted(traces: Sequence[Trace], tokenizer: str | None) -> list[Trace]:
-    """Count the tokens of completions that come without a count, if a tokenizer is named."""
+def counter(tokenizer: str | None) -> Callable[[Trace], Trace]:
+    """Return what counts the tokens of a completion that comes without a count, if a tokenizer is named."""
     if tokenizer is None:
-        return list(traces)
-    counter = FileTokenCounter(resolve_model(tokenizer))
-    found: list[Trace] = []
-    for trace in traces:
-        if trace.usage is None:
-            thought = join_thinking(trace.thinking, trace.answer) if trace.thinking and trace.closed else ""
-            text = thought or trace.thinking + trace.answer
-            trace = trace.model_copy(update={"usage": Usage(completion_tokens=counter(text))})
-        found.append(trace)
-    return found
+        return lambda trace: trace
+    count = FileTokenCounter(resolve_model(tokenizer))
+
+    def counted(trace: Trace) -> Trace:
+        if trace.usage is not None:
+            return trace
+        thought = join_thinking(trace.thinking, trace.answer) if trace.thinking and trace.closed else ""
+        text = thought or trace.thinking + trace.answer
+        return trace.model_copy(update={"usage": Usage(completion_tokens=count(text))})
+
+    return counted

@@ -81,11 +81,9 @@ def completion_tokens(trace: Trace) -> int:
 def measured_part(trace: Trace) -> Trace:
     """Return a completion without the thinking that no figure is made of, which is nearly all of its text.
 
-    Loops are looked for at the end of the thinking where there is no answer, and tokens that were not counted are
-    counted from the text.
+    Loops are looked for at the end of the thinking where there is no answer. Whoever wants tokens counted that were not,
+    counts them before.
     """
-    if trace.usage is None:
-        return trace
     end = "" if trace.answer else trace.thinking.rstrip()[-WINDOW:]
     return trace.model_copy(update={"thinking": end})
 

@@ -1,6 +1,6 @@
 """Verdicts on traces: of completions that have none yet, and anew where another version of the grader gave them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from drp.grading.grader import Graded, Grader
 from drp.records import Completion, Trace
@@ -31,7 +31,13 @@ def grade_traces(
     traces: Sequence[Trace], *, from_thinking: bool = False, strict: bool = False
 ) -> list[Trace]:
     """Grade what is not graded yet; from the thinking only where asked, and the answer part has no answer."""
-    graded: list[Trace] = []
+    return list(verdicts(traces, from_thinking=from_thinking, strict=strict))
+
+
+def verdicts(
+    traces: Iterable[Trace], *, from_thinking: bool = False, strict: bool = False
+) -> Iterator[Trace]:
+    """Yield what :func:`grade_traces` returns, one in memory at a time."""
     with Grader(strict=strict) as grader:
         for trace in traces:
             if trace.correct is None:
@@ -39,5 +45,4 @@ def grade_traces(
                 if from_thinking and task_of(trace.task).final_answer(text, trace.question) is None:
                     text = trace.thinking
                 trace = trace.model_copy(update={"correct": _right(text, trace, trace, grader)})
-            graded.append(trace)
-    return graded
+            yield trace

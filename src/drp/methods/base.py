@@ -33,11 +33,11 @@ class MethodContext(Protocol):
         """How it is evaluated."""
         ...
 
-    def traces(self) -> list[Trace]:
+    def traces(self) -> Sequence[Trace]:
         """Return the student's own traces."""
         ...
 
-    def pruned(self) -> list[PrunedTrace]:
+    def pruned(self) -> Sequence[PrunedTrace]:
         """Return the pruned traces, accepted or not."""
         ...
 
@@ -45,7 +45,7 @@ class MethodContext(Protocol):
         """Return the training problems."""
         ...
 
-    def explored(self, name: str) -> list[Trace]:
+    def explored(self, name: str) -> Sequence[Trace]:
         """Return what stage ``explore`` drew under ``name``."""
         ...
 
@@ -58,7 +58,7 @@ class MethodContext(Protocol):
         model: Callable[[Path], str] | None = None,
         prompt_of: PromptOf | None = None,
         sampling: Sampling | None = None,
-    ) -> list[Trace]:
+    ) -> Sequence[Trace]:
         """Draw one trace of each problem into ``explore/<name>``, resuming.
 
         Args:
@@ -103,7 +103,7 @@ class MethodSettings(Kind):
                 "or mini_direct"
             )
 
-    def targets(self, context: MethodContext) -> list[Target]:
+    def targets(self, context: MethodContext) -> Sequence[Target]:
         """Return the texts to fine-tune on."""
         _ = context
         return []

@@ -5,6 +5,7 @@ the student's own traces to the shortest; scaling it afterwards moves the length
 """
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -70,5 +71,5 @@ class ValveSettings(MethodSettings):
         return list(found.values())
 
 
-def _length(traces: list[Trace]) -> float:
+def _length(traces: Sequence[Trace]) -> float:
     return sum(t.usage.completion_tokens if t.usage else len(t.thinking) for t in traces) / len(traces)

@@ -1,11 +1,13 @@
 """The paper's baseline: the teacher's own short solutions, with nothing of the student's in them."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from drp.methods.base import MethodContext, MethodSettings
 from drp.methods.drp import of_pruned
 from drp.records import Target
 from drp.runs.layout import GENERATE, PRUNE, TRAIN
+from drp.runs.on_demand import Mapped, where
 
 
 class DirectMethodSettings(MethodSettings):
@@ -18,6 +20,6 @@ class DirectMethodSettings(MethodSettings):
     learns_solutions: ClassVar[bool] = True
     has_pairs: ClassVar[bool] = True
 
-    def targets(self, context: MethodContext) -> list[Target]:
+    def targets(self, context: MethodContext) -> Sequence[Target]:
         """Return the accepted solutions."""
-        return [of_pruned(p) for p in context.pruned() if p.accepted]
+        return Mapped(where(context.pruned(), lambda p: p.accepted), of_pruned)

@@ -1,10 +1,12 @@
 """DRP itself: the student's own traces, pruned step by step."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from drp.methods.base import MethodContext, MethodSettings
 from drp.records import PrunedTrace, Target
 from drp.runs.layout import GENERATE, PRUNE, TRAIN
+from drp.runs.on_demand import Mapped, where
 
 
 class DrpSettings(MethodSettings):
@@ -16,9 +18,9 @@ class DrpSettings(MethodSettings):
     summary: ClassVar[str] = "fine-tune on pruned traces"
     has_pairs: ClassVar[bool] = True
 
-    def targets(self, context: MethodContext) -> list[Target]:
+    def targets(self, context: MethodContext) -> Sequence[Target]:
         """Return the accepted pruned traces."""
-        return [of_pruned(p) for p in context.pruned() if p.accepted]
+        return Mapped(where(context.pruned(), lambda p: p.accepted), of_pruned)
 
 
 def of_pruned(pruned: PrunedTrace) -> Target:

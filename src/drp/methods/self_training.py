@@ -1,9 +1,11 @@
 """The control: the student's own right traces, unpruned. What it gains, rejection sampling gains."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from drp.methods.base import MethodContext, MethodSettings, of_trace, usable
 from drp.records import Target
+from drp.runs.on_demand import Mapped, where
 
 
 class SelfSettings(MethodSettings):
@@ -13,6 +15,6 @@ class SelfSettings(MethodSettings):
 
     summary: ClassVar[str] = "fine-tune on own right traces, unpruned"
 
-    def targets(self, context: MethodContext) -> list[Target]:
+    def targets(self, context: MethodContext) -> Sequence[Target]:
         """Return the student's closed and right traces."""
-        return [of_trace(trace) for trace in context.traces() if usable(trace)]
+        return Mapped(where(context.traces(), usable), of_trace)

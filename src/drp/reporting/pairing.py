@@ -7,8 +7,9 @@ from pathlib import Path
 from drp.benchmarks.completions import read_completions
 from drp.errors import DataError, RunFolderError
 from drp.evaluation.comparison import MARGIN
-from drp.evaluation.graded import counted
-from drp.evaluation.verdicts import grade_traces, graded_again
+from drp.evaluation.graded import counter
+from drp.evaluation.metrics import measured_part
+from drp.evaluation.verdicts import graded_again, verdicts
 from drp.grading import VERSION
 from drp.grading.grader import Grader
 from drp.records import Record, Trace
@@ -66,9 +67,9 @@ def compare_runs(paths: Sequence[Path], margin: float = MARGIN, tokenizer: str |
     protocols: dict[str, tuple[str, ...]] = {}
 
     def load(path: Path, name: str) -> dict[str, list[Trace]]:
-        traces, protocol = evaluated_at(path)
+        traces, protocol = evaluated_at(path, tokenizer)
         protocols[protocol] = (*protocols.get(protocol, ()), name)
-        return by_benchmark(counted(traces, tokenizer))
+        return by_benchmark(traces)
 
     first, base = paths[0], load(paths[0], names[0])
     runs: list[ComparedRun] = []
@@ -87,20 +88,27 @@ def compare_runs(paths: Sequence[Path], margin: float = MARGIN, tokenizer: str |
     return ComparedRuns(base=names[0], runs=tuple(runs), margin=margin, protocols=protocols)
 
 
-def evaluated_at(path: Path) -> tuple[list[Trace], str]:
+def evaluated_at(path: Path, tokenizer: str | None = None) -> tuple[list[Trace], str]:
     """Return the graded traces of a run folder's last model, or of a file of completions, and their protocol.
+
+    They come without the text that no figure is made of; a ``tokenizer`` counts their tokens where they have no count.
 
     Raises:
         RunFolderError: The folder has no evaluation, or one of a model that is not there any more.
     """
+    count = counter(tokenizer)
+
+    def keep(trace: Trace) -> Trace:
+        return measured_part(count(trace))
+
     if path.is_file():
-        return grade_traces(read_completions(path)), "protocol: as it was made elsewhere"
+        return [keep(t) for t in verdicts(read_completions(path))], "protocol: as it was made elsewhere"
     newer: list[str] = []
     run = RunReader(path, newer.append)
     if said := superseded(run):
         raise RunFolderError(f"{path}: {said}")
     for which in (outcome(run), layout.BASE):
-        traces, manifest = evaluated(run, which), run.manifest(layout.evaluation(which))
+        traces, manifest = evaluated(run, which, keep), run.manifest(layout.evaluation(which))
         if traces and manifest:
             runs = 1 + max(t.sample for t in traces)
             protocol = f"{which}. {protocol_of(manifest.settings, runs)}"

@@ -1,5 +1,7 @@
 """What of a run folder stands: what the last commands wanted, of the models and traces that are there now."""
 
+from collections.abc import Callable
+
 from drp.engines.identity import model_identity
 from drp.evaluation.metrics import measured_part
 from drp.records import Trace
@@ -13,11 +15,17 @@ def outcome(run: RunReader) -> str:
     return layout.PROMPTED if prompted.manifest() and prompted.wanted() != [] else layout.DISTILLED
 
 
-def evaluated(run: RunReader, which: str) -> list[Trace]:
-    """Return the completions of the ``base``, ``distilled`` or ``prompted`` model that a report may count, as figures need them."""
+def evaluated(run: RunReader, which: str, keep: Callable[[Trace], Trace] = measured_part) -> list[Trace]:
+    """Return the completions of the ``base``, ``distilled`` or ``prompted`` model that a report may count.
+
+    Args:
+        run: The run folder.
+        which: Which model.
+        keep: Returns the part of a completion that is needed.
+    """
     if which == layout.DISTILLED and superseded(run):
         return []
-    return run.stage(layout.evaluation(which)).wanted_records(Trace, measured_part)
+    return run.stage(layout.evaluation(which)).wanted_records(Trace, keep)
 
 
 def seconds_of(run: RunReader, name: str) -> float | None:

@@ -11,8 +11,8 @@ from drp.benchmarks import mini_world
 from drp.engines.budget import Spend
 from drp.evaluation.comparison import MARGIN, Comparison, compare
 from drp.evaluation.metrics import Metrics, measure
-from drp.pruning.statistics import action_counts, skill_counts
 from drp.records import PrunedTrace, Record, Trace
+from drp.reporting.pruning_tally import PruneTally
 from drp.reporting.standing import evaluated, notes, outcome, seconds_of
 from drp.runs import layout
 from drp.runs.folder import StageFolder
@@ -90,58 +90,39 @@ class RunSummary(Record):
     """The HTML page with these figures, where one was written; not on file, since run folders are moved."""
 
 
-def without_texts(pruned: PrunedTrace) -> PrunedTrace:
-    """Return an outcome of pruning without both versions of its thinking, which no figure is made of."""
-    return pruned.model_copy(update={"original_thinking": "", "thinking": ""})
-
-
 def summarise_prune(folder: StageFolder) -> PruneSummary | None:
     """Return the figures of a prune stage, or ``None`` where there is none."""
     if folder.manifest() is None:
         return None
-    pruned, failures = folder.wanted_records(PrunedTrace, without_texts), folder.wanted_failures()
-    accepted = [p for p in pruned if p.accepted]
+    failures = folder.wanted_failures()
     later = [f for f in failures if not f.excluded]
-    # What an accepted trace does not pass was not required, in records of earlier versions, too.
-    free = [c for p in accepted for c in p.checks if not (c.required and c.passed)]
-    waived = {
-        name: sum(c.name == name and not c.passed for c in free) for name in sorted({c.name for c in free})
-    }
-    own = [c.figures for p in accepted for c in p.checks if c.name == "own_share"]
-    shares = {} if "own_share" in waived else _means(own)
-    scripts = [p.script for p in accepted]
-    lengths = _means([{"before": p.tokens_before, "after": p.tokens_after} for p in accepted])
+    tally = PruneTally()
+    for pruned in folder.on_demand(PrunedTrace, folder.wanted()):
+        tally.count(pruned)
+    shares = {} if "own_share" in tally.waived else tally.own.means()
+    lengths, steps = tally.lengths.means(), sum(tally.skills.values())
     return PruneSummary(
-        traces=len(pruned) + len(failures),
-        accepted=len(accepted),
-        dropped=Counter(name for p in pruned for name in p.failed),
+        traces=tally.traces + len(failures),
+        accepted=tally.accepted,
+        dropped=tally.dropped,
         excluded=Counter(f.kind for f in failures if f.excluded),
         failed=Counter(f.kind for f in later if not f.retry),
         pending=Counter(f.kind for f in later if f.retry),
-        waived=waived,
-        teachers=tuple(sorted({p.teacher for p in pruned})),
-        repaired=sum(p.repaired for p in accepted),
+        waived=dict(sorted(tally.waived.items())),
+        teachers=tuple(sorted(tally.teachers)),
+        repaired=tally.repaired,
         tokens_before=lengths.get("before", 0.0),
         tokens_after=lengths.get("after", 0.0),
         own_share=shares.get("share_of_pruned"),
         kept_share=shares.get("share_of_original"),
-        actions=dict(action_counts(scripts)),
-        steps_per_trace=sum(skill_counts(scripts).values()) / max(1, len(scripts)),
-        skills=dict(skill_counts(scripts).most_common()),
-        polished=sum(p.polished for p in accepted),
-        protocol=_means([p.protocol for p in accepted]),
-        learnable=_means([c.figures for p in accepted for c in p.checks if c.name == "learnable"]),
+        actions=dict(tally.actions),
+        steps_per_trace=steps / max(1, tally.accepted),
+        skills=dict(tally.skills.most_common()),
+        polished=tally.polished,
+        protocol=tally.protocol.means(),
+        learnable=tally.learnable.means(),
         spend=folder.document(layout.SPEND, Spend),
     )
-
-
-def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of every figure over the rows that have it."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in row.items():
-            values.setdefault(name, []).append(value)
-    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def by_benchmark(traces: list[Trace]) -> dict[str, list[Trace]]:

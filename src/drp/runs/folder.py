@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 from drp.errors import RunFolderError
 from drp.records import Failure, Keyed, Record
 from drp.runs import layout
-from drp.runs.journal import Journal, read_records, write_atomically, writing
+from drp.runs.journal import Journal, Place, read_placed, read_records, write_atomically, writing
 from drp.runs.manifest import Manifest, Settings, differences, fingerprint_of, installed_versions, plain
+from drp.runs.on_demand import Stored
 from drp.runs.schema import FIRST, SCHEMA, Once, Schema, left_out_note, read_record, schema_of, too_new, warn
 
 R = TypeVar("R", bound=Record)
@@ -116,6 +117,26 @@ class StageFolder:
     def records(self, kind: type[R]) -> list[R]:
         """Return all whole records."""
         return list(self.stream(kind))
+
+    def places(self, kind: type[K] | None = None) -> dict[str, Place]:
+        """Return where each record lies, by its id; with ``kind``, each is looked at whether it is such a record."""
+        found = read_placed(self.records_path, kind or _Line, self.schema(), self._say)
+        return {record.id: place for place, record in found}
+
+    def on_demand(
+        self, kind: type[K], ids: Sequence[str] | None = None, places: Mapping[str, Place] | None = None
+    ) -> Stored[K]:
+        """Return the records as a sequence that reads one when it is asked for, each id once.
+
+        Args:
+            kind: The records' type.
+            ids: Those to return, in this order, as far as they are on record; left out: all, as they lie.
+            places: What :meth:`places` found, where that is known.
+        """
+        places = self.places() if places is None else places
+        among = list(places) if ids is None else [i for i in ids if i in places]
+        file = self.records_path.open("rb") if among else None
+        return Stored(file, self.records_path, kind, (places[i] for i in among), among, self.schema())
 
     def failures(self) -> list[Failure]:
         """Return all recorded failures, retried ones included."""

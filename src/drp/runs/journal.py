@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, Self, TypeVar
@@ -16,6 +16,9 @@ from drp.runs.reading import reading
 from drp.runs.schema import FIRST, SCHEMA, Schema, left_out_note, read_record, schema_of, too_new, warn
 
 R = TypeVar("R", bound=BaseModel)
+
+Place = tuple[int, int]
+"""Where a record lies in its file: its first byte and its length, line feed included."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BARRED = (
@@ -69,12 +72,20 @@ def read_records(
     Raises:
         RunFolderError: The file cannot be read, or a whole line is no record of the kind.
     """
+    return (record for _, record in read_placed(path, kind, schema, say))
+
+
+def read_placed(
+    path: Path, kind: type[R], schema: Schema = FIRST, say: Callable[[str], None] = warn
+) -> Iterator[tuple[Place, R]]:
+    """Yield the same, each with the place it lies at; arguments and errors are those of :func:`read_records`."""
     if not path.exists():
         return
     left_out: set[str] = set()
-    newest = schema
+    newest, end = schema, 0
     with reading(path, RunFolderError) as file:
         for number, line in enumerate(file, 1):
+            start, end = end, end + len(line)
             if not line.strip():
                 continue
             known = len(left_out)
@@ -86,7 +97,7 @@ def read_records(
                 raise _no_record(path, number, line, kind, schema, error) from error
             if len(left_out) > known:
                 newest = max(newest, schema_of(line))
-            yield record
+            yield (start, len(line)), record
     if left_out:
         say(left_out_note(path, newest, left_out))
 
@@ -150,12 +161,14 @@ class Journal:
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
 
-    def append(self, *records: Record) -> None:
-        """Write records, one line each, and hand them to the operating system before returning."""
+    def append(self, *records: Record) -> Place:
+        """Write records, one line each, and hand them to the operating system before returning; return where they lie."""
         data = b"".join(r.model_dump_json().encode() + b"\n" for r in records)
+        place = (self._file.seek(0, os.SEEK_END), len(data))
         with writing(self.path):
             while data:
                 data = data[self._file.write(data) :]  # an almost full disk takes a part
+        return place
 
     def sync(self) -> None:
         """Return when the disk has what was written, so that not even a power cut takes it."""
@@ -175,14 +188,14 @@ class Journal:
         self.close()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old or the new content, never half of it."""
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file so that readers see the old or the new content, never half of it; large texts come in parts."""
     temporary = path.with_name(path.name + ".tmp")
     if not path.parent.exists():
         raise DiskError(f"{path}: there is no folder {path.parent}; make it, or name another")
     with writing(path):
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from drp.records import Failure, Keyed
 from drp.runs.concurrency import rare_collections
 from drp.runs.folder import StageFolder
+from drp.runs.on_demand import Identified, Stored, ids_of
 
 R = TypeVar("R", bound=Keyed)
 
@@ -17,15 +18,6 @@ Say = Callable[[str], None]
 
 def silent(_: str) -> None:
     """Say nothing."""
-
-
-class Identified(Protocol):
-    """Anything with an id."""
-
-    @property
-    def id(self) -> str:
-        """Content identity."""
-        ...
 
 
 class Progress(Protocol):
@@ -122,7 +114,7 @@ async def run_stage(
     work: Callable[[set[str]], AsyncIterator[R | Failure]],
     progress: Progress,
     tokens_of: Callable[[R], int] = lambda _: 0,
-) -> list[R]:
+) -> Stored[R]:
     """Run what is owed of a stage, writing every outcome as it comes.
 
     Args:
@@ -135,12 +127,11 @@ async def run_stage(
         tokens_of: Tokens generated for a record, for the progress display.
 
     Returns:
-        The records of the wanted items, in their order; failed items are missing.
+        The records of the wanted items, in their order, on disk until one is asked for; failed items are missing.
     """
-    ids = [item.id for item in wanted]
+    ids = list(ids_of(wanted))
     folder.want(ids)
-    recorded = folder.records(kind)
-    done: dict[str, R] = {record.id: record for record in recorded}
+    done = folder.places(kind)
     given_up = {f.id for f in folder.failures() if not f.retry}
     owed = {i for i in ids if i not in done and i not in given_up}
     progress.begin(folder.stage, len(ids) - len(owed), len(ids))
@@ -159,10 +150,9 @@ async def run_stage(
                     given_up |= set() if outcome.retry else {outcome.id}
                     progress.advance(1)
                 else:
-                    journal.append(outcome)
-                    done[outcome.id] = outcome
+                    done[outcome.id] = journal.append(outcome)
                     progress.advance(1, tokens_of(outcome))
-    records = [done[i] for i in ids if i in done]
+    records = folder.on_demand(kind, ids, done)
     if (
         not records
     ):  # an endpoint that refused every single item is a set-up to mend, whatever it said of each

@@ -62,7 +62,7 @@ def _measure_learnability(recipe: Recipe, folder: StageFolder, chosen: Sequence[
     gc.collect()  # what trained the student lies in cycles and would hold its memory
     student = to_train(recipe.student)
     tokenizer = load_tokenizer(student.path)
-    few = random.Random(0).sample(list(chosen), min(SAMPLE, len(chosen)))
+    few = [chosen[n] for n in random.Random(0).sample(range(len(chosen)), min(SAMPLE, len(chosen)))]
     own, pruned = examples_of(recipe, tokenizer, few, original=True), examples_of(recipe, tokenizer, few)
     model = load_model(student.path, student.device, student.dtype)
 

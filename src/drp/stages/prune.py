@@ -16,6 +16,7 @@ from drp.runs import layout
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
 from drp.runs.journal import write_atomically
+from drp.runs.on_demand import with_ids
 from drp.runs.stage import Progress, run_stage, under_way
 from drp.stages.checking import Checker, open_pool
 from drp.stages.scoring import Scorer
@@ -204,7 +205,7 @@ async def prune_traces(
     checker: Checker,
     context: TeacherContext,
     progress: Progress,
-) -> list[PrunedTrace]:
+) -> Sequence[PrunedTrace]:
     """Prune all traces into a stage folder, resuming what is on file; ``context`` is what the teacher is opened with.
 
     A language model's replies are kept beside the stage folder, so that other checks or another
@@ -238,12 +239,11 @@ async def prune_traces(
             if opened.store:
                 progress.remark("waiting for replies")
             with nullcontext() if alone else open_pool(checker.count) as pool:
-                starters = [
+                starters = (  # one trace is read when its turn comes
                     partial(one, trace, opened.teacher, replace(checker, pool=pool))
-                    for trace in traces
-                    if trace.id in owed
-                ]
-                async for outcome in as_they_land(starters, opened.at_once or len(starters)):
+                    for trace in with_ids(traces, owed)
+                )
+                async for outcome in as_they_land(starters, opened.at_once or len(owed)):
                     if outcome is not None:
                         yield outcome
                     if opened.store and time.monotonic() - told > REMARK_EVERY_S:

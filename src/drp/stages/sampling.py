@@ -1,6 +1,6 @@
 """Sampling traces of problems with an engine: the common part of generate and evaluate."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from drp.engines.base import Engine, Request, Sampling, request_seed
 from drp.engines.prompting import prompt_messages
@@ -31,7 +31,7 @@ async def sample_traces(
     prompt_of: Callable[[Problem], PromptSettings] | None = None,
     grader: Grader,
     progress: Progress,
-) -> list[Trace]:
+) -> Sequence[Trace]:
     """Draw ``samples`` graded traces of every problem, resuming what is on file.
 
     The engine is only made where something is owed. ``prompt_of`` gives a problem a prompt of its own.
@@ -84,12 +84,19 @@ def grade_again(folder: StageFolder, grader: Grader) -> int:
     manifest = folder.manifest()
     if manifest is None or manifest.graded_by == VERSION:
         return 0
-    before = folder.records(Trace)
-    after = graded_again(before, grader)
-    if before:
-        write_atomically(folder.records_path, "".join(t.model_dump_json() + "\n" for t in after))
+    changed = 0
+
+    def again() -> Iterator[str]:
+        nonlocal changed
+        for before in folder.stream(Trace):
+            (after,) = graded_again([before], grader)
+            changed += before.correct != after.correct
+            yield after.model_dump_json() + "\n"
+
+    if folder.records_path.exists():
+        write_atomically(folder.records_path, again())
     folder.graded(VERSION)
-    return sum(b.correct != a.correct for b, a in zip(before, after, strict=True))
+    return changed
 
 
 def _trace(

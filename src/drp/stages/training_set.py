@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from drp.engines.identity import resolve_model
@@ -10,9 +11,10 @@ from drp.engines.prompting import prompt_messages
 from drp.engines.settings import StudentSettings
 from drp.errors import TrainingError
 from drp.recipe import Recipe
-from drp.records import Failure, Target, content_id
+from drp.records import Failure, Target, listed_id
 from drp.runs import layout
 from drp.runs.folder import StageFolder
+from drp.runs.on_demand import Picked
 from drp.training.settings import StudentModel
 
 if TYPE_CHECKING:
@@ -24,19 +26,19 @@ def to_train(student: StudentSettings) -> StudentModel:
     return StudentModel(resolve_model(student.source), student.device, student.dtype, student.thinking_tags)
 
 
-def choose(targets: Sequence[Target], most: int, seed: int) -> list[Target]:
+def choose(targets: Sequence[Target], most: int, seed: int) -> Sequence[Target]:
     """Return the texts to train on, at most ``most`` of each phase, in an order of their ids."""
-    chosen: list[Target] = []
-    for phase in sorted({t.phase for t in targets}):
-        found = sorted((t for t in targets if t.phase == phase), key=lambda t: t.id)
+    known = sorted((target.phase, target.id, index) for index, target in enumerate(targets))
+    chosen: list[int] = []
+    for _, same in groupby(known, key=lambda one: one[0]):
+        found = [index for _, _, index in same]
         chosen += found if len(found) <= most else random.Random(seed).sample(found, most)
-    return chosen
+    return Picked(targets, chosen)
 
 
 def training_fingerprint(chosen: Sequence[Target]) -> str:
     """Return the identity of a training set: the texts, not only which traces they came from."""
-    phases = [[t.phase] if t.phase else [] for t in chosen]
-    return content_id("set", [[t.id, t.thinking, t.answer, *p] for t, p in zip(chosen, phases, strict=True)])
+    return listed_id("set", ([t.id, t.thinking, t.answer, *([t.phase] if t.phase else [])] for t in chosen))
 
 
 def examples_of(
