@@ -8,6 +8,7 @@ are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear
 Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
+from drp.api.diagnoses import diagnose
 from drp.api.forecasts import estimate, plan
 from drp.api.models import merge
 from drp.api.results import compare, grade, report, view
@@ -15,6 +16,7 @@ from drp.api.stages import evaluate, generate, prune, run, train
 
 __all__ = [
     "compare",
+    "diagnose",
     "estimate",
     "evaluate",
     "generate",
