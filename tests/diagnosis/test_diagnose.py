@@ -87,7 +87,11 @@ def test_tables_fit_a_terminal_and_the_page_is_inert(found: Diagnosis) -> None:
     )
     text = page(hostile)
     assert "<script" not in text and "&lt;script&gt;" in text and "\u202e" not in text
-    assert "default-src 'none'" in html.unescape(text) and not re.search(r"(?:src|href)=\"http", text) and len(text) < 60_000
+    assert (
+        "default-src 'none'" in html.unescape(text)
+        and not re.search(r"(?:src|href)=\"http", text)
+        and len(text) < 60_000
+    )
 
 
 def test_chats_without_gold_answers_are_read_and_nothing_is_said_of_accuracy(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def _best(remedies: tuple[Remedy, ...]) -> str:
     best = max(free, key=lambda r: r.saved.value if r.saved else 0.0)
     if best.saved is None or best.change is None:
         return ""
+    low = best.change.interval.low
+    hidden = f" So few problems could hide a loss of {-100 * low:.0f} points." if low < -0.015 else ""
     return (
         f"Of the free remedies that were run, “{best.name}” saves most without losing a point: {percent(best.saved)} of the "
-        f"tokens at {100 * best.change.value:+.1f} points {bracket(best.change.interval, 100)}."
+        f"tokens at {100 * best.change.value:+.1f} points {bracket(best.change.interval, 100)}.{hidden}"
     )
