@@ -1,9 +1,12 @@
 """The remedies that need the model, on the embedded student."""
 
+from pathlib import Path
+
 import pytest
 
+import drp
 from drp.diagnosis.completion import Taken, by_characters, take_apart
-from drp.diagnosis.trials import Student, places, tried
+from drp.diagnosis.trials import Student, places
 from drp.engines.settings import PromptSettings, StudentSettings
 from drp.grading.grader import Grader
 from drp.records import Trace
@@ -16,7 +19,7 @@ def student() -> Student:
     return Student(StudentSettings(device="cpu"), PromptSettings())
 
 
-def taken(student: Student) -> Taken:
+def taken() -> Taken:
     question = (
         "Tom has 4 boxes with 12 marbles each. He gives away 8 marbles. How many marbles does he have now?"
     )
@@ -27,7 +30,7 @@ def taken(student: Student) -> Taken:
 
 
 def test_answers_are_surer_once_they_are_reached(student: Student) -> None:
-    one = taken(student)
+    one = taken()
     whole = one.trace.thinking
     with Grader() as grader:
         early, late = student.answers([(one, whole.partition("48")[0]), (one, whole)], grader)
@@ -36,13 +39,22 @@ def test_answers_are_surer_once_they_are_reached(student: Student) -> None:
     assert early.thinking < late.thinking and unfinished.confidence == 0
 
 
-def test_every_remedy_is_measured_against_the_completion_as_it_is(student: Student) -> None:
-    one = taken(student)
-    assert [one.parts[i].text.strip() for i in places(one)][1:3] == ["4 * 12 = 48.", "48 - 8 = 40."] or len(
-        places(one)
-    ) >= 3
-    found = {r.name: r for r in tried([one], student)}
-    assert all(r.kind == "run" and r.saved and r.accuracy and r.change for r in found.values())
-    exits = found["early exit once 0.95 sure"]
-    assert exits.saved is not None and exits.saved.value <= 1 and "trials" in exits.note
-    assert set(found) >= {"no thinking", "answer once it is reached"}
+def test_answers_are_tried_where_paragraphs_end() -> None:
+    one = taken()
+    tried_at = [one.parts[i].text.strip() for i in places(one)]
+    assert tried_at[1:3] == ["4 * 12 = 48.", "48 - 8 = 40."] and len(tried_at) == 4
+
+
+def test_a_model_answers_some_problems_and_every_remedy_is_run_on_them(tmp_path: Path) -> None:
+    short = ["generate.sampling.max_new_tokens=250", "student.device=cpu"]
+    found = drp.diagnose("mini", limit=2, overrides=short, out=tmp_path / "out", pruned=1)
+    assert found.completions == 2 and found.cut is not None and "own counts" in found.counted
+    run = {r.name: r for r in found.remedies if r.kind == "run"}
+    assert {"no thinking", "answer once it is reached", "early exit once 0.95 sure"} <= set(run)
+    assert all(r.saved and r.accuracy and r.change for r in run.values())
+    assert (
+        "trials" in run["early exit once 0.95 sure"].note
+        and found.next_command == "drp run recipes/mini.yaml"
+    )
+    again = drp.diagnose(tmp_path / "out", pruned=1)  # its completions are a run of their own
+    assert again.accuracy == found.accuracy and (tmp_path / "out" / "diagnosis.html").exists()
