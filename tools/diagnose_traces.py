@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import drp
+from drp.diagnosis.advice import advice
 from drp.diagnosis.figures import Figure
 from drp.diagnosis.records import Diagnosis
 from drp.diagnosis.tables import number, percent
@@ -33,17 +34,24 @@ def main() -> None:
     parser.add_argument("traces", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tokenizer")
+    parser.add_argument("--again", action="store_true", help="only draw anew what lies in OUT")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     found: list[Diagnosis] = []
     for file in sorted(given.traces.glob("*.jsonl")):
-        one = drp.diagnose(file, tokenizer=given.tokenizer, pruned=200)
-        plain = one.model_copy(update={"counted": "the tokenizer of Qwen2.5", "next_command": ""})
-        (given.out / f"{file.stem}.json").write_text(plain.model_dump_json(indent=1) + "\n")
-        found.append(plain)
+        kept = given.out / f"{file.stem}.json"
+        if given.again:
+            one = Diagnosis.model_validate_json(kept.read_text())
+            said = advice(one.conclusion, one.saving, one.unclosed, one.looping, one.cut, one.remedies)
+        else:
+            one = drp.diagnose(file, tokenizer=given.tokenizer, pruned=200)
+            said = one.advice
+        plain = {"counted": "the tokenizer of Qwen2.5", "next_command": "", "advice": said}
+        found.append(one.model_copy(update=plain))
+        kept.write_text(found[-1].model_dump_json(indent=1) + "\n")
         print(f"{file.name}: after the answer {percent(one.conclusion.after)} %", flush=True)
     found.sort(key=lambda d: -(d.thinking.value if d.thinking else 0))
-    (given.out / "table.md").write_text(markdown(table(found)) + "\n" + markdown(where(found)))
+    (given.out / "table.md").write_text(markdown(table(found)) + "\n\n" + markdown(where(found)) + "\n")
     (given.out / "picture.svg").write_text(picture(found))
 
 
@@ -82,22 +90,22 @@ def where(found: list[Diagnosis]) -> Table:
 def picture(found: list[Diagnosis]) -> str:
     """Return the picture: one bar of skills a model, and below it where the answer is reached."""
     thought = [d for d in found if d.thinking_completions]
-    left, width, top, row = 178, 440, 58, 46
+    left, width, top, row = 196, 430, 62, 50
     style = (
         "text{font:12px system-ui,sans-serif;fill:#24292f}.soft{fill:#59636e;font-size:11px}.bg{fill:#fff}"
-        ".mark{stroke:#24292f;stroke-width:2}.band{stroke:#24292f;stroke-width:5;opacity:.28}"
-        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.bg{fill:#0d1117}.mark,.band{stroke:#e6edf3}}"
+        ".until{fill:#d0d7de}.behind{fill:#24292f}.band{stroke:#cc6677;stroke-width:3}"
+        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.bg{fill:#0d1117}.until{fill:#3d444d}.behind{fill:#e6edf3}}"
     )
-    marks = [tag("style", style), tag("rect", width=720, height=top + row * len(thought) + 34, class_="bg")]
-    x = float(left)
+    marks = [tag("style", style), tag("rect", width=720, height=top + row * len(thought), class_="bg")]
+    x = 166.0
     for name, colour, _ in FAMILIES:
         marks += [tag("rect", x=x, y=12, width=11, height=11, fill=colour), tag("text", name, x=x + 16, y=22)]
-        x += 34 + 6.4 * len(name)
+        x += 26 + 6.1 * len(name)
     marks.append(tag("text", "Where the thinking goes", x=8, y=22, font_weight="bold"))
     marks.append(
         tag(
             "text",
-            "bar: share of thinking tokens by skill · line: where the answer is first reached, with its 95 % interval",
+            "upper bar: thinking tokens by skill · lower bar: how many come after the answer is first reached, with the 95 % interval",
             x=8,
             y=42,
             class_="soft",
@@ -113,7 +121,7 @@ def picture(found: list[Diagnosis]) -> str:
                 "svg",
                 *marks,
                 xmlns="http://www.w3.org/2000/svg",
-                viewBox=f"0 0 720 {top + row * len(thought) + 34}",
+                viewBox=f"0 0 720 {top + row * len(thought)}",
                 role="img",
             )
         )
@@ -144,9 +152,11 @@ def _row(d: Diagnosis, left: int, width: int, y: int) -> list[str]:
         at, low, high = (
             left + width * (1 - v) for v in (after.value, after.interval.high, after.interval.low)
         )
-        marks.append(tag("line", x1=low, x2=high, y1=y + 24, y2=y + 24, class_="band"))
-        marks.append(tag("line", x1=at, x2=at, y1=y - 3, y2=y + 28, class_="mark"))
-        marks.append(tag("text", f"{100 * after.value:.0f} % after", x=left + width + 8, y=y + 14))
+        below = y + 21
+        marks.append(tag("rect", x=left, y=below, width=at - left, height=7, class_="until"))
+        marks.append(tag("rect", x=at, y=below, width=left + width - at, height=7, class_="behind"))
+        marks.append(tag("line", x1=low, x2=high, y1=below + 3.5, y2=below + 3.5, class_="band"))
+        marks.append(tag("text", f"{100 * after.value:.0f} % after", x=left + width + 8, y=below + 8))
     return marks
 
 

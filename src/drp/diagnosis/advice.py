@@ -36,7 +36,7 @@ def advice(
         )
     elif saving is None:
         found.append(
-            "No right, closed completion with thinking is there, so nothing can be said of what pruning saves."
+            "There is no right, closed completion with thinking to prune, so nothing can be said of what that saves."
         )
     if conclusion.lost and conclusion.lost.value >= MUCH and conclusion.lost.n >= 5:
         found.append(
@@ -55,7 +55,8 @@ def _afterwards(conclusion: Conclusion) -> str:
     said = f"{percent(after)} of the thinking comes after the answer is first reached"
     if conclusion.after_settled:
         said += f" ({100 * conclusion.after_settled.value:.0f} % after it is settled)"
-    if after.value >= MUCH:
+    surely = after if conclusion.after_settled is None else conclusion.after_settled
+    if surely.value >= MUCH:
         return f"{said}: there is much to save."
     return f"{said}: there is little to save." if after.value < LITTLE else f"{said}."
 
