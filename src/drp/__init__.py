@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drp.api import (
         compare,
+        diagnose,
         doctor,
         estimate,
         evaluate,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "compare",
+    "diagnose",
     "doctor",
     "estimate",
     "evaluate",

@@ -8,6 +8,7 @@ are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear
 Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
+from drp.api.diagnoses import diagnose
 from drp.api.exports import export
 from drp.api.first_minutes import doctor, init, recipes
 from drp.api.forecasts import estimate, forecast, plan
@@ -17,6 +18,7 @@ from drp.api.stages import evaluate, generate, prune, run, train
 
 __all__ = [
     "compare",
+    "diagnose",
     "doctor",
     "estimate",
     "evaluate",

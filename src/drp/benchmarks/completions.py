@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from drp.benchmarks.exchanges import chat_of
 from drp.benchmarks.files import known_gold, source_id
 from drp.benchmarks.generated import Generated, generated
 from drp.benchmarks.rows import Row, read_rows
@@ -26,13 +27,18 @@ class Fields(Record):
 
 
 def read_completions(
-    path: Path, fields: Fields | None = None, *, prefilled: bool | None = None, say: Say = silent
+    path: Path,
+    fields: Fields | None = None,
+    *,
+    prefilled: bool | None = None,
+    say: Say = silent,
+    gold_needed: bool = True,
 ) -> Sequence[Trace]:
     """Read completions as ungraded traces; several rows of one problem are its runs, in order.
 
     A row is one of: question, gold and completion (with `<think>` tags or not); question, gold, thinking and
-    answer; a record of a run folder; a sample of lm-eval (`doc`, `target`, `resps`); a reply of an endpoint
-    (`choices`) or of vLLM (`outputs`) beside question and gold.
+    answer; a chat (`messages`, whose last reply counts); a record of a run folder; a sample of lm-eval (`doc`,
+    `target`, `resps`); a reply of an endpoint (`choices`) or of vLLM (`outputs`) beside question and gold.
 
     Args:
         path: JSONL or Parquet.
@@ -40,13 +46,14 @@ def read_completions(
         prefilled: Whether the prompts ended in `<think>`, so that a text without `</think>` is thinking that
             never closed. Left out, it is inferred: they did if any text closes what it never opened.
         say: Told in one line what was inferred, or mended.
+        gold_needed: Whether a row without a gold answer is an error; if not, its gold is empty.
 
     Raises:
         DataError: A row has no gold answer or no completion, or a field that cannot be what it should.
     """
     names = fields or Fields()
     tags = _Tags()
-    read = spooled(_each(path, names, tags, say), _Read)
+    read = spooled(_each(path, names, tags, say, gold_needed), _Read)
     if not read:
         raise DataError(f"{path} holds no completions: it has no rows")
     inferred = tags.prefilled(path, say) if prefilled is None else prefilled
@@ -96,11 +103,11 @@ class _Tags:
         return self.closing > 0
 
 
-def _each(path: Path, names: Fields, tags: _Tags, say: Say) -> Iterator[_Read]:
+def _each(path: Path, names: Fields, tags: _Tags, say: Say, gold_needed: bool) -> Iterator[_Read]:
     """Yield a file's completions, which are counted in passing: a pipe can be read only once."""
     runs: dict[str, int] = {}
     for number, row in read_rows(path, say):
-        asked = _asked((number, row), path, names)
+        asked = _asked((number, row), path, names, gold_needed)
         for one in generated(row, names.completion, f"{path}, line {number}"):
             sample = runs.get(asked.problem_id, 0)
             runs[asked.problem_id] = sample + 1
@@ -111,23 +118,29 @@ def _each(path: Path, names: Fields, tags: _Tags, say: Say) -> Iterator[_Read]:
             )
 
 
-def _asked(line: Row, path: Path, fields: Fields) -> Trace:
+def _asked(line: Row, path: Path, fields: Fields, gold_needed: bool) -> Trace:
     """Return what a row says of the problem and the model, as a trace with nothing in it yet."""
     number, row = line
     place = f"{path}, line {number}"
     inner: object = row.get("doc")
     doc = cast("dict[str, Any]", inner) if isinstance(inner, dict) else row
     named, question = _first(doc, [fields.question] if fields.question else QUESTION)
+    if question is None and fields.question is None and (chat := chat_of(row)):
+        question = chat.question
     if question is not None and not question.strip():
         raise DataError(f"{place}: field {named!r} is empty; fill it in, or remove the line")
     known, gold = _first(row, [fields.gold] if fields.gold else GOLD)
     if gold is None and doc is not row:
         known, gold = _first(doc, [fields.gold] if fields.gold else ["gold", "answer"])
-    if gold is None:
+    if gold is None and not gold_needed and fields.gold is None:
+        final = ""
+    elif gold is None:
         why = f"field {known!r} is {described(doc.get(known, row.get(known)))}" if known else "no gold answer"
         has = ", ".join(sorted(row))
         raise DataError(f"{place}: {why}; name its field with --gold. The line has: {has}")
-    problem = Problem(question=question or f"line {number}", gold=known_gold(gold, known, place))
+    else:
+        final = known_gold(gold, known, place)
+    problem = Problem(question=question or f"line {number}", gold=final)
     return Trace(
         id="",
         problem_id=str(doc.get("problem_id") or problem.id),

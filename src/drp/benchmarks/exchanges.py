@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 from drp.text.thinking import OPEN, split_thinking
 
-CHATS = ("messages", "conversations")
+CHATS = ("messages", "conversations", "conversation")
 """OpenAI's field, and ShareGPT's."""
 ASKS, REPLIES = ("user", "human"), ("assistant", "gpt", "model")
 
@@ -35,9 +35,8 @@ def exchange_of(row: Mapping[str, object]) -> Exchange | None:
     and ``prompt`` with ``completion``, both of which may be texts or lists of messages. A prompt that is a text counts as the
     question, unless the row has a ``question`` of its own.
     """
-    for name in CHATS:
-        if said := _messages(row.get(name)):
-            return _last(said)
+    if any(_messages(row.get(name)) for name in CHATS):
+        return chat_of(row)
     prompt, completion = row.get("prompt"), row.get("completion")
     asked, replied = _messages(prompt), _messages(completion)
     if asked and replied:
@@ -46,6 +45,14 @@ def exchange_of(row: Mapping[str, object]) -> Exchange | None:
         own = row.get("question")
         question = own if isinstance(own, str) else prompt
         return Exchange(question, completion, opened=prompt.rstrip().endswith(OPEN))
+    return None
+
+
+def chat_of(row: Mapping[str, object]) -> Exchange | None:
+    """Return the last exchange of a row's chat, or ``None`` where it has no chat, or nobody replied."""
+    for name in CHATS:
+        if said := _messages(row.get(name)):
+            return _last(said)
     return None
 
 

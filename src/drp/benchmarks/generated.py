@@ -1,6 +1,6 @@
 """One completion as a log has it: its text, why it ended, how many tokens it took; each tool writes that its own way.
 
-Read are plain fields, lm-eval's samples (`resps`, `arguments`), OpenAI's replies (`choices`), vLLM's dumps
+Read are plain fields, chats (`messages`), lm-eval's samples (`resps`, `arguments`), OpenAI's replies (`choices`), vLLM's dumps
 (`outputs`, `sampling_params`), SGLang's (`meta_info`) and llama.cpp's and Ollama's (`stop_type`, `done_reason`).
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from drp.benchmarks.exchanges import chat_of
 from drp.benchmarks.values import count, count_of, described, text_of, truth, truth_of
 from drp.errors import DataError
 from drp.records import FinishReason
@@ -113,6 +114,8 @@ def _texts(row: dict[str, Any], field: str | None, place: str) -> list[_Text]:
     for name in LISTS if field is None else ():
         if found := _choices(row.get(name)):
             return found
+    if field is None and (chat := chat_of(row)):
+        return [(chat.thinking, chat.reply, {})]
     if field in row:
         raise DataError(f"{place}: field {field!r} is {described(row[field])}, not text")
     has = ", ".join(sorted(row))
