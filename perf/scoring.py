@@ -15,6 +15,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 
 from drp.engines.identity import resolve_model
 from drp.engines.prefix_scoring import PrefixCore
-from drp.engines.scoring import Bound, Continuation, Scorer
+from drp.engines.scoring import Bound, Continuation, Extension, Scorer
 from drp.engines.transformers_engine import load_model, pick_device, pick_dtype
 from drp.training.examples import Example
 from drp.training.learnability import summed_nll
@@ -157,13 +158,23 @@ def main() -> None:
     core = PrefixCore(model, [2])
     counts = lengths(options, core.context - PROMPT - ANSWER - WALK.unit)
 
+    busy, extend = [0.0], core.extend
+
+    def timed(extensions: Sequence[Extension]) -> None:
+        began = time.perf_counter()
+        extend(extensions)
+        busy[0] += time.perf_counter() - began
+
+    core.extend = timed  # type: ignore[method-assign]
+
     async def walks(chosen: list[int], log: list[tuple[int, int, int]]) -> float:
         scorer, began = Scorer(core), time.perf_counter()
         await asyncio.gather(*(walk(scorer, n, seed, vocabulary, log) for seed, n in enumerate(chosen)))
         return time.perf_counter() - began
 
     asyncio.run(walks(counts[:4], []))  # warm
-    core.computed = 0
+    core.computed = core.passes = 0
+    busy[0] = 0.0
     log: list[tuple[int, int, int]] = []
     seconds = asyncio.run(walks(counts, log))
     speed = plain(model, log, options.sample, vocabulary)
@@ -181,7 +192,9 @@ def main() -> None:
         "candidates": len(log),
         "candidate tokens as whole texts": asked,
         "tokens computed": core.computed,
+        "passes": core.passes,
         "seconds": round(seconds, 2),
+        "of these computing": round(busy[0], 2),
         "seconds a trace": round(seconds / len(counts), 4),
         "tokens computed a second": round(core.computed / seconds),
         "candidate tokens a second": round(asked / seconds),

@@ -7,7 +7,7 @@ at once, laid end to end without padding: only attention needs to know rows, and
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
-# pyright: reportUnknownParameterType=false, reportPrivateImportUsage=false
+# pyright: reportUnknownParameterType=false, reportPrivateImportUsage=false, reportPrivateUsage=false
 
 import threading
 import weakref

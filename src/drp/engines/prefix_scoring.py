@@ -21,10 +21,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from drp.engines.base import Sampling
 from drp.engines.heads import body_output, logits_of, negative_log_likelihood, positions_at_once
 from drp.engines.paged_memory import Held, PagedMemory, Row, packed
 from drp.engines.plain_scoring import PlainCore
 from drp.engines.scoring import Core, Extension, Passage
+from drp.engines.slots import SlotDecoder
 
 TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of one pass; a longer text goes alone."""
@@ -34,6 +36,8 @@ MEMORY_BYTES = 2 << 30
 """Most bytes of keys and values on a CPU …"""
 MEMORY_SHARE = 0.5
 """… and how much of a GPU's free memory."""
+SLOTS = 128
+"""So many answers are written at a time on a GPU."""
 FOR_PASSAGES = 0.7
 """Share of the memory that passages may take; continuations have the rest."""
 
@@ -83,6 +87,9 @@ class PrefixCore(PlainCore):
             space = int(MEMORY_SHARE * torch.cuda.mem_get_info(self.device)[0])
         self.memory = PagedMemory(model, max(1, space // PagedMemory.bytes_a_place(model)))
         self.room = int(FOR_PASSAGES * self.memory.places)
+        self.passes = 0
+        """How often new tokens of continuations went through the layers."""
+        self._slots = SlotDecoder(model, self.stop_ids, SLOTS) if self.device.type == "cuda" else None
 
     @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[int]]) -> list[Passage]:
@@ -172,6 +179,16 @@ class PrefixCore(PlainCore):
             return None
         return _Begun(self.memory.take(needed), one.passage.memory.places[: one.asked.start])
 
+    def greedy(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+        """Return the most likely continuation of each prompt."""
+        if self._slots is None:
+            return super().greedy(prompts, tokens)
+        found: list[list[int]] = [[] for _ in prompts]
+        how = Sampling(temperature=0, top_p=1, max_new_tokens=tokens)
+        for index, ids in self._slots.decode(prompts, [0] * len(prompts), how):
+            found[index] = ids
+        return found
+
     def _advance(self, rows: Sequence[tuple[Extension, _Begun, Row]]) -> None:
         states = packed(self.model, self.memory, [row for _, _, row in rows])
         targets = [
@@ -188,3 +205,4 @@ class PrefixCore(PlainCore):
             if one.finished:
                 one.memory = None
             self.computed += len(row.ids)
+        self.passes += 1
