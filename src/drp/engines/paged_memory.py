@@ -12,7 +12,8 @@ at once, laid end to end without padding: only attention needs to know rows, and
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ from transformers.cache_utils import DynamicLayer
 ATTENTION = "drp_packed"
 ALIGNED = 16
 """Rows of a group span a multiple of so many columns; attention kernels want their masks aligned."""
+NOWHERE = 0
+"""The place of padding: it is written, and nobody looks at it."""
 FEW = 8
 """A group is not split for the sake of less padding while it has fewer rows."""
 
@@ -59,8 +62,12 @@ class PagedMemory:
         self.values = [self._like.new_empty((places, heads, size)) for _ in range(self.layers)]
         self.states = self._like.new_empty((places, self._hidden))
         """Of the last layer."""
+        for store in (*self.keys, *self.values):
+            store[NOWHERE] = 0  # hidden by masks, but 0 × what happens to lie there may be no number
         self.places = places
-        self._free: Places = np.arange(places - 1, -1, -1)
+        self.grown = 0
+        """How often the store had to move; who holds on to its tensors looks here."""
+        self._free: Places = np.arange(places - 1, NOWHERE, -1)
         self._returned: deque[Places] = deque()
 
     @staticmethod
@@ -99,6 +106,7 @@ class PagedMemory:
         self.states = grown(self.states)
         self._free = np.concatenate([np.arange(self.places + more - 1, self.places - 1, -1), self._free])
         self.places += more
+        self.grown += 1
 
 
 @dataclass(frozen=True)
@@ -114,28 +122,28 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Rows that attention treats together, padded to one shape."""
 
     columns: Tensor
     """What each row sees, itself included: places of shape (rows × columns)."""
     shape: tuple[int, int, int]
     """Rows, most new tokens of one, columns."""
-    take: Tensor
-    """Of each new token in the padded shape: which of the packed ones it is."""
-    real: Tensor
-    """Which tokens of the padded shape are no padding."""
-    put: Tensor
-    """Where these stand among the packed ones."""
     mask: Tensor
-    """What to add to attention scores, of shape (rows, 1, new, columns)."""
+    """What to add to attention scores; see :func:`visible`."""
+    take: Tensor | None = None
+    """Of each new token in the padded shape: which of the packed ones it is; ``None``: they have that shape."""
+    real: Tensor | None = None
+    """Which tokens of the padded shape are no padding."""
+    put: Tensor | None = None
+    """Where these stand among the packed ones."""
 
 
 class _Plan(threading.local):
     """What attention must know of the pass that is under way in this thread."""
 
     places: Tensor | None = None
-    groups: Sequence[_Group] = ()
+    groups: Sequence[Group] = ()
 
 
 _plan = _Plan()
@@ -184,24 +192,37 @@ def _attend(
     out = tokens.new_empty((len(tokens), heads, value.shape[-1]))
     for group in _plan.groups:
         rows, new, columns = group.shape
-        asks = tokens.index_select(0, group.take).view(rows, new, key.shape[1], shared, size)
-        asks = asks.permute(0, 2, 3, 1, 4).reshape(rows, key.shape[1], shared * new, size)
+        asks = tokens if group.take is None else tokens.index_select(0, group.take)
+        asks = asks.reshape(rows, new, key.shape[1], shared, size).permute(0, 2, 3, 1, 4)
         seen_keys = key.index_select(0, group.columns).view(rows, columns, *key.shape[1:]).transpose(1, 2)
         seen_values = value.index_select(0, group.columns).view(rows, columns, *value.shape[1:])
         found = scaled_dot_product_attention(
-            asks,
+            asks.reshape(rows, key.shape[1], shared * new, size),
             seen_keys,
             seen_values.transpose(1, 2),
-            attn_mask=group.mask.repeat(1, 1, shared, 1) if shared > 1 else group.mask,
+            attn_mask=group.mask,
             scale=scaling,
         )
         found = found.view(rows, key.shape[1], shared, new, -1).permute(0, 3, 1, 2, 4)
         found = found.reshape(rows * new, heads, -1)
+        if group.put is None or group.real is None:
+            return found[None], None
         out.index_copy_(0, group.put, found.index_select(0, group.real))
     return out[None], None
 
 
 AttentionInterface.register(ATTENTION, _attend)
+
+
+@contextmanager
+def attending(model: PreTrainedModel) -> Generator[None]:
+    """Let a model attend over stores while this lasts."""
+    before = str(model.config._attn_implementation)
+    model.set_attn_implementation(ATTENTION)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 @torch.inference_mode()
@@ -210,34 +231,71 @@ def packed(model: PreTrainedModel, memory: PagedMemory, rows: Sequence[Row]) -> 
 
     What they leave behind goes to their places in ``memory``.
     """
-    device = model.device
 
     def there(values: Places) -> Tensor:
-        return torch.from_numpy(values).to(device, non_blocking=True)
+        return torch.from_numpy(values).to(model.device)
 
-    ids = there(np.concatenate([np.asarray(row.ids, dtype=np.int64) for row in rows]))
-    positions = there(
-        np.concatenate([np.arange(len(row.before), len(row.before) + len(row.ids)) for row in rows])
-    )
-    places = there(np.concatenate([row.places for row in rows]))
+    ids = np.concatenate([np.asarray(row.ids, dtype=np.int64) for row in rows])
+    positions = np.concatenate([np.arange(len(row.before), len(row.before) + len(row.ids)) for row in rows])
+    places = np.concatenate([row.places for row in rows])
+    groups = [_group(part, rows, model) for part in _groups(rows)]
+    with attending(model):
+        return run(model, memory, there(ids), there(positions), there(places), groups)
+
+
+def run(
+    model: PreTrainedModel,
+    memory: PagedMemory,
+    ids: Tensor,
+    positions: Tensor,
+    places: Tensor,
+    groups: Sequence[Group],
+) -> Tensor:
+    """Run one pass of a model that is :func:`attending`; return the states of its tokens.
+
+    Args:
+        model: The model.
+        memory: Where keys and values are.
+        ids: New tokens, one after the other.
+        positions: Of each, its position in its text.
+        places: Of each, where it goes.
+        groups: Who sees what.
+    """
     cache: Any = DynamicCache(config=model.config)
     cache.layers[:] = [_PagedLayer(k, v) for k, v in zip(memory.keys, memory.values, strict=True)]
-    before = str(model.config._attn_implementation)
-    model.set_attn_implementation(ATTENTION)
-    _plan.places, _plan.groups = places, [_group(part, rows, model) for part in _groups(rows)]
+    _plan.places, _plan.groups = places, groups
     try:
-        states: Tensor = model.base_model(
+        return model.base_model(
             input_ids=ids[None],
-            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # taken as it is
+            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids.device),  # taken as it is
             position_ids=positions[None],
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state[0]
     finally:
-        model.set_attn_implementation(before)
         _plan.places, _plan.groups = None, ()
-    memory.states.index_copy_(0, places, states)
-    return states
+
+
+def visible(last: Tensor, new: int, columns: int, model: PreTrainedModel) -> Tensor:
+    """Return what to add to attention scores so that each of ``new`` tokens sees its own column and those before.
+
+    Args:
+        last: Of each row, the column of its first new token.
+        new: New tokens a row.
+        columns: Columns a row.
+        model: Whose heads share keys, and whose precision counts.
+
+    Returns:
+        Shape (rows, 1, heads that share a key × new, columns).
+    """
+    config: Any = model.config.get_text_config()
+    shared = config.num_attention_heads // (
+        getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    )
+    column = torch.arange(columns, device=last.device)
+    seen = column <= (last[:, None] + torch.arange(new, device=last.device))[:, :, None]
+    mask = torch.zeros((), dtype=model.dtype, device=last.device).where(seen, torch.finfo(model.dtype).min)
+    return mask[:, None].repeat(1, 1, shared, 1)
 
 
 def _groups(rows: Sequence[Row]) -> list[list[int]]:
@@ -258,7 +316,7 @@ def _groups(rows: Sequence[Row]) -> list[list[int]]:
     return groups
 
 
-def _group(indices: Sequence[int], rows: Sequence[Row], model: PreTrainedModel) -> _Group:
+def _group(indices: Sequence[int], rows: Sequence[Row], model: PreTrainedModel) -> Group:
     counts = np.array([len(rows[i].ids) for i in indices])
     befores = np.array([len(rows[i].before) for i in indices])
     firsts = np.concatenate([[0], np.cumsum([len(row.ids) for row in rows])])[list(indices)]
@@ -270,19 +328,15 @@ def _group(indices: Sequence[int], rows: Sequence[Row], model: PreTrainedModel) 
         seen[at, len(row.before) : len(row.before) + len(row.places)] = row.places
     within = np.arange(new) < counts[:, None]
     take = np.where(within, firsts[:, None] + np.arange(new), firsts[:, None])
-    device, dtype = model.device, model.dtype
 
     def there(values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(model.device)
 
-    last = there(befores)[:, None] + torch.arange(new, device=device)
-    visible = torch.arange(columns, device=device) <= last[:, :, None]
-    mask = torch.zeros((), dtype=dtype, device=device).where(visible, torch.finfo(dtype).min)
-    return _Group(
+    return Group(
         columns=there(seen.reshape(-1)),
         shape=(len(indices), new, columns),
         take=there(take.reshape(-1)),
         real=there(np.flatnonzero(within)),
         put=there(take[within]),
-        mask=mask[:, None],
+        mask=visible(there(befores), new, columns, model),
     )

@@ -22,6 +22,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from drp.engines.base import Sampling
+from drp.engines.graphed_passes import GraphedPasses, columns_of
 from drp.engines.heads import body_output, logits_of, negative_log_likelihood, positions_at_once
 from drp.engines.paged_memory import Held, PagedMemory, Row, packed
 from drp.engines.plain_scoring import PlainCore
@@ -89,6 +90,7 @@ class PrefixCore(PlainCore):
         self.room = int(FOR_PASSAGES * self.memory.places)
         self.passes = 0
         """How often new tokens of continuations went through the layers."""
+        self._passes = GraphedPasses(model, self.memory) if self.device.type == "cuda" else None
         self._slots = SlotDecoder(model, self.stop_ids, SLOTS) if self.device.type == "cuda" else None
 
     @torch.inference_mode()
@@ -146,7 +148,7 @@ class PrefixCore(PlainCore):
         """Compute the first token of every continuation that is new, and one chunk of as many as there is room for."""
         self._begin([one for one in extensions if not len(one.logprobs)])
         rows: list[tuple[Extension, _Begun, Row]] = []
-        tokens = 0
+        tokens = widest = 0
         for one in extensions:
             if one.finished:
                 continue
@@ -155,9 +157,13 @@ class PrefixCore(PlainCore):
                 continue
             one.memory = begun
             count = min(one.owed, self.first_chunk + begun.done)
-            if rows and tokens + count > self.tokens:
-                break
-            tokens += count
+            width = columns_of(len(begun.before) + count)
+            # Fixed shapes are as wide as their widest row, so rows of other widths wait for a pass of their own.
+            if rows and (
+                tokens + count > self.tokens or (self._passes and width not in (widest, widest // 2))
+            ):
+                continue
+            tokens, widest = tokens + count, max(width, widest)
             ids = one.asked.ids[begun.done : begun.done + count]
             rows.append((one, begun, Row(ids, begun.before, begun.held.places[begun.done :][:count])))
         if rows:
@@ -190,7 +196,8 @@ class PrefixCore(PlainCore):
         return found
 
     def _advance(self, rows: Sequence[tuple[Extension, _Begun, Row]]) -> None:
-        states = packed(self.model, self.memory, [row for _, _, row in rows])
+        new = [row for _, _, row in rows]
+        states = self._passes.run(new) if self._passes else packed(self.model, self.memory, new)
         targets = [
             target
             for one, begun, row in rows
