@@ -15,7 +15,6 @@ import json
 import os
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 
 from drp.engines.identity import resolve_model
 from drp.engines.prefix_scoring import PrefixCore
-from drp.engines.scoring import Bound, Continuation, Extension, Scorer
+from drp.engines.scoring import Bound, Continuation, Scorer
 from drp.engines.transformers_engine import load_model, pick_device, pick_dtype
 from drp.training.examples import Example
 from drp.training.learnability import summed_nll
@@ -158,14 +157,22 @@ def main() -> None:
     core = PrefixCore(model, [2])
     counts = lengths(options, core.context - PROMPT - ANSWER - WALK.unit)
 
-    busy, extend = [0.0], core.extend
+    busy = {"extend": 0.0, "_losses": 0.0, "_begin": 0.0, "read": 0.0}
 
-    def timed(extensions: Sequence[Extension]) -> None:
-        began = time.perf_counter()
-        extend(extensions)
-        busy[0] += time.perf_counter() - began
+    def timed(name: str) -> None:
+        inner = getattr(core, name)
 
-    core.extend = timed  # type: ignore[method-assign]
+        def outer(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return inner(*arguments)
+            finally:
+                busy[name] += time.perf_counter() - began
+
+        setattr(core, name, outer)
+
+    for name in busy:
+        timed(name)
 
     async def walks(chosen: list[int], log: list[tuple[int, int, int]]) -> float:
         scorer, began = Scorer(core), time.perf_counter()
@@ -174,7 +181,7 @@ def main() -> None:
 
     asyncio.run(walks(counts[:4], []))  # warm
     core.computed = core.passes = 0
-    busy[0] = 0.0
+    busy.update(dict.fromkeys(busy, 0.0))
     log: list[tuple[int, int, int]] = []
     seconds = asyncio.run(walks(counts, log))
     speed = plain(model, log, options.sample, vocabulary)
@@ -194,7 +201,7 @@ def main() -> None:
         "tokens computed": core.computed,
         "passes": core.passes,
         "seconds": round(seconds, 2),
-        "of these computing": round(busy[0], 2),
+        "of these": {name: round(value, 2) for name, value in busy.items()},
         "seconds a trace": round(seconds / len(counts), 4),
         "tokens computed a second": round(core.computed / seconds),
         "candidate tokens a second": round(asked / seconds),

@@ -45,7 +45,7 @@ class PlainCore:
         """Compute all of each continuation."""
         for one in extensions:
             ids = [*one.passage.ids[: one.asked.start], *one.asked.ids]
-            one.logprobs = self._logprobs(ids)[one.asked.start :]
+            one.add(self._logprobs(ids)[one.asked.start :])
 
     @torch.inference_mode()
     def _logprobs(self, ids: Sequence[int]) -> Floats:

@@ -157,6 +157,8 @@ class PrefixCore(PlainCore):
                 continue
             one.memory = begun
             count = min(one.owed, self.first_chunk + begun.done)
+            if rows and tokens + count > self.tokens:
+                continue
             width = columns_of(len(begun.before) + count)
             # Fixed shapes are as wide as their widest row, so rows of other widths wait for a pass of their own.
             if rows and (
@@ -176,7 +178,7 @@ class PrefixCore(PlainCore):
         states = self.memory.states[torch.tensor(starts, device=self.device)]
         firsts = -self._losses(states, [one.asked.ids[0] for one in new]).double().numpy()
         for number, one in enumerate(new):
-            one.logprobs = firsts[number : number + 1]
+            one.add(firsts[number : number + 1])
 
     def _admit(self, one: Extension, alone: bool) -> _Begun | None:
         """Return room for a continuation, or ``None`` while those under way have it all."""
@@ -206,7 +208,7 @@ class PrefixCore(PlainCore):
         losses = self._losses(states, targets).double().numpy()
         ends = np.cumsum([len(row.ids) for _, _, row in rows])[:-1]
         for (one, begun, row), part in zip(rows, np.split(-losses, ends), strict=True):
-            one.logprobs = np.concatenate([one.logprobs, part])
+            one.add(part)
             begun.done += len(row.ids)
             begun.before = np.concatenate([begun.before, row.places])
             if one.finished:

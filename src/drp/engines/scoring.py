@@ -57,10 +57,6 @@ class Continuation:
     """At least one."""
     bounds: tuple[Bound, ...] = ()
 
-    def broken(self, logprobs: Floats) -> bool:
-        """Return whether any of its bounds is broken by the first ``len(logprobs)`` tokens."""
-        return any(bound.broken(logprobs) for bound in self.bounds)
-
 
 @dataclass(frozen=True)
 class Passage:
@@ -81,18 +77,29 @@ class Extension:
     asked: Continuation
     logprobs: Floats = field(default_factory=lambda: np.zeros(0))
     """Of its first tokens, as far as they are known, in nats."""
+    finished: bool = False
+    """Whether all of it is known, or a bound is broken."""
     memory: Any = field(default=None, repr=False)
     """What the core keeps of it meanwhile."""
+    _sums: list[float] = field(default_factory=list[float], repr=False)
+
+    def add(self, logprobs: Floats) -> None:
+        """Take the log-probabilities of its next tokens; bounds are looked at where they are new."""
+        known = len(self.logprobs)
+        self.logprobs = np.concatenate([self.logprobs, logprobs]) if known else logprobs
+        ended = len(self.logprobs) == len(self.asked.ids)
+        sums = self._sums or [0.0] * len(self.asked.bounds)
+        new = slice(known, known + len(logprobs))
+        for number, bound in enumerate(self.asked.bounds):
+            running = sums[number] + np.cumsum(logprobs * bound.weights[new])
+            sums[number] = float(running[-1])
+            ended = ended or bool((running < bound.floors[new]).any())
+        self._sums, self.finished = sums, ended
 
     @property
     def owed(self) -> int:
         """How many of its tokens are not known yet."""
         return len(self.asked.ids) - len(self.logprobs)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all of it is known, or a bound is broken."""
-        return not self.owed or (len(self.logprobs) > 0 and self.asked.broken(self.logprobs))
 
 
 class Core(Protocol):
