@@ -157,13 +157,31 @@ def main() -> None:
     core = PrefixCore(model, [2])
     counts = lengths(options, core.context - PROMPT - ANSWER - WALK.unit)
 
+    busy = {"extend": 0.0, "_losses": 0.0, "_begin": 0.0, "read": 0.0}
+
+    def timed(name: str) -> None:
+        inner = getattr(core, name)
+
+        def outer(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return inner(*arguments)
+            finally:
+                busy[name] += time.perf_counter() - began
+
+        setattr(core, name, outer)
+
+    for name in busy:
+        timed(name)
+
     async def walks(chosen: list[int], log: list[tuple[int, int, int]]) -> float:
         scorer, began = Scorer(core), time.perf_counter()
         await asyncio.gather(*(walk(scorer, n, seed, vocabulary, log) for seed, n in enumerate(chosen)))
         return time.perf_counter() - began
 
     asyncio.run(walks(counts[:4], []))  # warm
-    core.computed = 0
+    core.computed = core.passes = 0
+    busy.update(dict.fromkeys(busy, 0.0))
     log: list[tuple[int, int, int]] = []
     seconds = asyncio.run(walks(counts, log))
     speed = plain(model, log, options.sample, vocabulary)
@@ -181,7 +199,9 @@ def main() -> None:
         "candidates": len(log),
         "candidate tokens as whole texts": asked,
         "tokens computed": core.computed,
+        "passes": core.passes,
         "seconds": round(seconds, 2),
+        "of these": {name: round(value, 2) for name, value in busy.items()},
         "seconds a trace": round(seconds / len(counts), 4),
         "tokens computed a second": round(core.computed / seconds),
         "candidate tokens a second": round(asked / seconds),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drp.engines.prefix_scoring import PlainCore, PrefixCore, core_for
+from drp.engines.plain_scoring import PlainCore
+from drp.engines.prefix_scoring import PrefixCore, core_for
 from drp.engines.scoring import Bound, Scorer
 from drp.engines.spelling import Speller
 from drp.engines.transformers_engine import load_model, load_tokenizer, stop_ids

@@ -55,7 +55,7 @@ def test_logits_are_bounded_and_only_those_of_responses(
     ]
     wanted = [plainly(student, example) for example in examples]
     vocabulary = student.config.vocab_size
-    monkeypatch.setattr(heads, "LOGITS", 64 * vocabulary)
+    monkeypatch.setattr(heads, "LOGITS", {"cpu": 64 * vocabulary})
     monkeypatch.setattr(learnability, "TOKENS", 600)
     sizes: list[int] = []
     passes: list[int] = []

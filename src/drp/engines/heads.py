@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-LOGITS = 1 << 25
-"""Most logits at a time: 128 MiB in float32."""
+LOGITS = {"cpu": 1 << 25, "cuda": 1 << 28}
+"""Most logits at a time: 128 MiB in float32, on a GPU 1 GiB."""
 
 
 def logits_of(model: Any, kind: type[Any], states: Tensor) -> Tensor | None:
@@ -65,7 +65,8 @@ def body_output(model: Any) -> type[Any] | None:
 
 def positions_at_once(model: Any) -> int:
     """Return how many positions' logits have room at a time."""
-    return max(1, LOGITS // int(model.config.get_text_config().vocab_size))
+    most = LOGITS["cpu" if model.device.type == "cpu" else "cuda"]
+    return max(1, most // int(model.config.get_text_config().vocab_size))
 
 
 def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:

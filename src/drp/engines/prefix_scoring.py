@@ -1,12 +1,9 @@
 """Scoring with a Hugging Face causal language model, on CPU or GPU.
 
 :class:`PrefixCore` reads a passage once and keeps its keys and values. They hold for every prefix: in a causal model
-the states of the first n positions know nothing of what comes later. So a continuation of a prefix is computed from a
-copy of the first n columns, which is cheap beside the layers, and nothing is ever computed twice. The last state of
+the states of the first n positions know nothing of what comes later. So a continuation of a prefix is computed over the
+first n of the passage's places (:mod:`drp.engines.paged_memory`), and nothing is ever computed twice. The last state of
 the prefix predicts the first token of the continuation, so that one costs no layer at all.
-
-:class:`PlainCore` runs one whole forward pass for each continuation: for models whose memory cannot be cut (sliding
-windows, recurrent layers), and as what :class:`PrefixCore` is measured against.
 """
 
 # The library behind this file ships incomplete types.
@@ -20,91 +17,30 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from drp.engines.base import Sampling
-from drp.engines.decoding import decode
+from drp.engines.graphed_passes import GraphedPasses, columns_of
 from drp.engines.heads import body_output, logits_of, negative_log_likelihood, positions_at_once
-from drp.engines.scoring import Continuation, Core, Floats, Passage
+from drp.engines.paged_memory import Held, PagedMemory, Row, packed
+from drp.engines.plain_scoring import PlainCore
+from drp.engines.scoring import Core, Extension, Passage
+from drp.engines.slots import SlotDecoder
 
 TOKENS = {"cpu": 2048, "cuda": 16_384}
-"""Most tokens of one pass, padding included; a longer text goes alone."""
-FIRST_CHUNK = {"cpu": 12, "cuda": 32}
-"""A continuation is computed in chunks, each twice as long as the one before, so that a broken bound ends it early."""
-CACHE_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}
-"""Most bytes of keys and values in one batch; all passages held take at most twice as many."""
-GREEDY_ROWS = 64
-ATTENTION = "drp_prefixes"
-FEW = 128
-"""Up to so many new tokens a row, keys and values are the larger part of what attention reads."""
-
-
-def _attend(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """Attention as ``AttentionInterface`` wants it, for a few new tokens a row over long prefixes.
-
-    The query heads that share a key head stand where tokens would, so that keys and values are read once and never
-    repeated: for prefixes of 4,000 tokens repeating them costs more than the rest of the layer.
-    """
-    rows, heads, new, size = query.shape
-    group = heads // key.shape[1]
-    if attention_mask is None or group == 1 or new > FEW or options.get("position_bias") is not None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    out = scaled_dot_product_attention(
-        query.reshape(rows, heads // group, group * new, size),
-        key,
-        value,
-        attn_mask=attention_mask.repeat(1, 1, group, 1),
-        scale=options.get("scaling"),
-    )
-    return out.reshape(rows, heads, new, value.shape[-1]).transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(ATTENTION, _attend)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """What is kept of a passage."""
-
-    cache: Tensor
-    """Keys and values, of shape (layers, 2, heads, positions, size)."""
-    states: Tensor
-    """Of the last layer, of shape (positions, hidden)."""
-
-
-class _Room(DynamicLayer):
-    """A cache layer over memory taken beforehand: a step writes its columns and copies nothing."""
-
-    def __init__(self, room: Tensor, length: int) -> None:
-        super().__init__()
-        self.room, self.length = room, length
-        self.dtype, self.device, self.is_initialized = room.dtype, room.device, True
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
-        """Append states of shape (rows, heads, new, size); return all of them as views."""
-        start, self.length = self.length, self.length + key_states.shape[-2]
-        self.room[0, :, :, start : self.length] = key_states
-        self.room[1, :, :, start : self.length] = value_states
-        return self.room[0, :, :, : self.length], self.room[1, :, :, : self.length]
-
-    def get_seq_length(self) -> int:
-        """Return the number of cached positions."""
-        return self.length
+"""Most tokens of one pass; a longer text goes alone."""
+FIRST_CHUNK = {"cpu": 12, "cuda": 16}
+"""A continuation is computed in chunks, each as long as all before, so that a broken bound ends it early."""
+MEMORY_BYTES = 2 << 30
+"""Most bytes of keys and values on a CPU …"""
+MEMORY_SHARE = 0.5
+"""… and how much of a GPU's free memory."""
+SLOTS = 128
+"""So many answers are written at a time on a GPU."""
+FOR_PASSAGES = 0.7
+"""Share of the memory that passages may take; continuations have the rest."""
 
 
 def core_for(model: PreTrainedModel, stop_ids: Sequence[int]) -> Core:
@@ -116,69 +52,21 @@ def fits(model: Any) -> bool:
     """Return whether the memory of a model can be cut at any position: full attention in every layer, and no other state."""
     layers = DynamicCache(config=model.config).layers
     full = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
-    return full and body_output(model) is not None
-
-
-class PlainCore:
-    """Runs a whole forward pass for each continuation.
-
-    Args:
-        model: A causal language model, in eval mode on its device.
-        stop_ids: Tokens that end what it writes.
-    """
-
-    def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int]) -> None:
-        self.model, self.stop_ids = model, list(stop_ids)
-        self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 0)
-        self.room = 1 << 20
-        self.computed = 0
-        """Positions that went through the layers so far, padding not counted."""
-
-    def read(self, texts: Sequence[Sequence[int]]) -> list[Passage]:
-        """Return a passage of each text."""
-        return [Passage(ids, self._logprobs(ids)) for ids in texts]
-
-    def extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
-        """Return the log-probabilities of each continuation, always all of them."""
-        texts = [[*passage.ids[: one.start], *one.ids] for passage, one in asked]
-        return [self._logprobs(ids)[one.start :] for ids, (_, one) in zip(texts, asked, strict=True)]
-
-    @torch.inference_mode()
-    def _logprobs(self, ids: Sequence[int]) -> Floats:
-        self.computed += len(ids)
-        row = torch.tensor([list(ids)], device=self.model.device)
-        logits: Tensor = self.model(input_ids=row, use_cache=False).logits[0, :-1]
-        size = positions_at_once(self.model)
-        parts = zip(logits.split(size), row[0, 1:].split(size), strict=True)
-        losses = [negative_log_likelihood(*part).cpu() for part in parts]
-        return -torch.cat([torch.zeros(1), *losses]).double().numpy()
-
-    def greedy(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-        """Return the most likely continuation of each prompt."""
-        how = Sampling(temperature=0, top_p=1, max_new_tokens=tokens)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        found: list[list[int]] = [[] for _ in prompts]
-        for first in range(0, len(order), GREEDY_ROWS):
-            rows = order[first : first + GREEDY_ROWS]
-            written = decode(self.model, [prompts[i] for i in rows], [0] * len(rows), how, self.stop_ids)
-            for row, output in zip(rows, written, strict=True):
-                found[row] = output
-        return found
+    # Models that must not use SDPA cap their scores or add to them, which attention over the store does not do.
+    plain = str(getattr(model.config, "_attn_implementation", None)) == "sdpa"
+    return full and plain and body_output(model) is not None
 
 
 @dataclass
-class _Row:
-    """A continuation under way."""
+class _Begun:
+    """What is kept of a continuation under way."""
 
-    index: int
-    memory: _Memory
-    asked: Continuation
-    logprobs: Floats
-
-    @property
-    def owed(self) -> int:
-        """How many of its tokens must still go through the layers, to predict those after them."""
-        return len(self.asked.ids) - len(self.logprobs)
+    held: Held
+    """Room for its tokens but the last, which predicts nothing."""
+    before: Any
+    """The places of everything that its next tokens see."""
+    done: int = 0
+    """How many of its tokens went through the layers."""
 
 
 class PrefixCore(PlainCore):
@@ -195,13 +83,15 @@ class PrefixCore(PlainCore):
         self._kind = cast("type[Any]", body_output(model))
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         self.tokens, self.first_chunk = TOKENS[kind], FIRST_CHUNK[kind]
-        config: Any = model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        layers = len(DynamicCache(config=model.config).layers)
-        a_token = 2 * layers * heads * size * model.dtype.itemsize
-        self.columns = max(1, CACHE_BYTES[kind] // a_token)
-        self.room = 2 * self.columns
+        space = MEMORY_BYTES
+        if self.device.type == "cuda":
+            space = int(MEMORY_SHARE * torch.cuda.mem_get_info(self.device)[0])
+        self.memory = PagedMemory(model, max(1, space // PagedMemory.bytes_a_place(model)))
+        self.room = int(FOR_PASSAGES * self.memory.places)
+        self.passes = 0
+        """How often new tokens of continuations went through the layers."""
+        self._passes = GraphedPasses(model, self.memory) if self.device.type == "cuda" else None
+        self._slots = SlotDecoder(model, self.stop_ids, SLOTS) if self.device.type == "cuda" else None
 
     @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[int]]) -> list[Passage]:
@@ -212,15 +102,23 @@ class PrefixCore(PlainCore):
             ids = pad_sequence([torch.tensor(list(texts[i])) for i in rows], batch_first=True).to(self.device)
             cache: Any = DynamicCache(config=self.model.config)
             output = self.model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-            kept = [torch.stack((layer.keys, layer.values)) for layer in cache.layers]
-            states = [output.last_hidden_state[r, : len(texts[i])].clone() for r, i in enumerate(rows)]
-            losses = self._losses(
-                torch.cat([s[:-1] for s in states]), [t for i in rows for t in texts[i][1:]]
-            ).split([len(texts[i]) - 1 for i in rows])
-            for r, i in enumerate(rows):
-                own = torch.stack([layer[:, r, :, : len(texts[i])] for layer in kept])
-                logprobs = np.concatenate([np.zeros(1), -losses[r].double().numpy()])
-                found[i] = Passage(texts[i], logprobs, _Memory(own, states[r]))
+            lengths = [len(texts[i]) for i in rows]
+            kept = [self.memory.take(count) for count in lengths]
+            real = torch.cat([torch.arange(n) + r * ids.shape[1] for r, n in enumerate(lengths)]).to(
+                self.device
+            )
+            places = torch.from_numpy(np.concatenate([held.places for held in kept])).to(self.device)
+            states = output.last_hidden_state.flatten(0, 1)[real]
+            self.memory.states[places] = states
+            stores = zip(self.memory.keys, self.memory.values, cache.layers, strict=True)
+            for keys, values, layer in stores:
+                keys[places] = layer.keys.transpose(1, 2).flatten(0, 1)[real]
+                values[places] = layer.values.transpose(1, 2).flatten(0, 1)[real]
+            parts = [part[:-1] for part in states.split(lengths)]
+            losses = self._losses(torch.cat(parts), [t for i in rows for t in texts[i][1:]])
+            for i, held, own in zip(rows, kept, losses.split([n - 1 for n in lengths]), strict=True):
+                logprobs = np.concatenate([np.zeros(1), -own.double().numpy()])
+                found[i] = Passage(texts[i], logprobs, held)
                 self.computed += len(texts[i])
         return [passage for passage in found if passage is not None]
 
@@ -238,7 +136,7 @@ class PrefixCore(PlainCore):
     def _losses(self, states: Tensor, targets: Sequence[int]) -> Tensor:
         """Return the NLL of each target after its state, on the CPU; logits are made a part at a time."""
         size, wanted = positions_at_once(self.model), torch.tensor(list(targets), dtype=torch.long)
-        parts = zip(states.split(size), wanted.split(size), strict=True)
+        parts = zip(states.split(size), wanted.to(self.device).split(size), strict=True)
         found: list[Tensor] = []
         for part, ids in parts:
             logits = cast("Tensor", logits_of(self.model, self._kind, part))
@@ -246,101 +144,74 @@ class PrefixCore(PlainCore):
         return torch.cat(found).cpu() if found else torch.zeros(0)
 
     @torch.inference_mode()
-    def extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
-        """Return the log-probabilities of each continuation, up to a broken bound."""
-        before = str(getattr(self.model.config, "_attn_implementation", None))
-        if before == "sdpa":
-            self.model.set_attn_implementation(ATTENTION)
-        try:
-            return self._extend(asked)
-        finally:
-            self.model.set_attn_implementation(before)
+    def extend(self, extensions: Sequence[Extension]) -> None:
+        """Compute the first token of every continuation that is new, and one chunk of as many as there is room for."""
+        self._begin([one for one in extensions if not len(one.logprobs)])
+        rows: list[tuple[Extension, _Begun, Row]] = []
+        tokens = widest = 0
+        for one in extensions:
+            if one.finished:
+                continue
+            begun = one.memory or self._admit(one, alone=not rows)
+            if begun is None:
+                continue
+            one.memory = begun
+            count = min(one.owed, self.first_chunk + begun.done)
+            if rows and tokens + count > self.tokens:
+                continue
+            width = columns_of(len(begun.before) + count)
+            # Fixed shapes are as wide as their widest row, so rows of other widths wait for a pass of their own.
+            if rows and (
+                tokens + count > self.tokens or (self._passes and width not in (widest, widest // 2))
+            ):
+                continue
+            tokens, widest = tokens + count, max(width, widest)
+            ids = one.asked.ids[begun.done : begun.done + count]
+            rows.append((one, begun, Row(ids, begun.before, begun.held.places[begun.done :][:count])))
+        if rows:
+            self._advance(rows)
 
-    def _extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
-        states = torch.stack([passage.memory.states[one.start - 1] for passage, one in asked])
-        firsts = -self._losses(states, [one.ids[0] for _, one in asked]).double().numpy()
-        rows = [_Row(n, p.memory, one, firsts[n : n + 1]) for n, (p, one) in enumerate(asked)]
-        found = [row.logprobs for row in rows]
-        for batch in self._groups([row for row in rows if _goes_on(row)]):
-            for row in self._finish(batch):
-                found[row.index] = row.logprobs
+    def _begin(self, new: Sequence[Extension]) -> None:
+        if not new:
+            return
+        starts = [one.passage.memory.places[one.asked.start - 1] for one in new]
+        states = self.memory.states[torch.tensor(starts, device=self.device)]
+        firsts = -self._losses(states, [one.asked.ids[0] for one in new]).double().numpy()
+        for number, one in enumerate(new):
+            one.add(firsts[number : number + 1])
+
+    def _admit(self, one: Extension, alone: bool) -> _Begun | None:
+        """Return room for a continuation, or ``None`` while those under way have it all."""
+        needed = len(one.asked.ids) - 1
+        if needed > self.memory.free and not alone:
+            return None
+        return _Begun(self.memory.take(needed), one.passage.memory.places[: one.asked.start])
+
+    def greedy(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+        """Return the most likely continuation of each prompt."""
+        if self._slots is None:
+            return super().greedy(prompts, tokens)
+        found: list[list[int]] = [[] for _ in prompts]
+        how = Sampling(temperature=0, top_p=1, max_new_tokens=tokens)
+        for index, ids in self._slots.decode(prompts, [0] * len(prompts), how):
+            found[index] = ids
         return found
 
-    def _groups(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-        """Yield rows of similar length, as many as a pass and the memory for their keys and values have room for."""
-        batch: list[_Row] = []
-        widest = longest = 0
-        for row in sorted(rows, key=lambda r: (r.asked.start + r.owed, r.owed)):
-            wide, long = max(widest, row.asked.start), max(longest, row.owed)
-            count = len(batch) + 1
-            full = count * min(long, self.first_chunk) > self.tokens or count * (wide + long) > self.columns
-            if batch and full:
-                yield batch
-                batch, wide, long = [], row.asked.start, row.owed
-            batch.append(row)
-            widest, longest = wide, long
-        if batch:
-            yield batch
-
-    def _finish(self, rows: list[_Row]) -> Iterator[_Row]:
-        """Compute a batch chunk by chunk; yield each row when it is complete or a bound is broken."""
-        width = max(row.asked.start for row in rows)
-        memory = self._room(rows, width)
-        mask = torch.zeros((len(rows), memory.shape[-2]), dtype=torch.long)
-        for number, row in enumerate(rows):
-            mask[number, width - row.asked.start :] = 1
-        mask, done, chunk = mask.to(self.device), 0, self.first_chunk
-        while rows:
-            step = min(chunk, max(row.owed for row in rows))
-            states = self._step(rows, memory, mask, width, done, step)
-            counts = [min(step, row.owed) for row in rows]
-            targets = [
-                t for r, n in zip(rows, counts, strict=True) for t in r.asked.ids[done + 1 : done + 1 + n]
-            ]
-            real = torch.cat([states[r, :n] for r, n in enumerate(counts)])
-            losses = self._losses(real, targets).double().numpy()
-            parts = np.split(-losses, np.cumsum(counts)[:-1])
-            for row, part in zip(rows, parts, strict=True):
-                row.logprobs = np.concatenate([row.logprobs, part])
-            going = [_goes_on(row) for row in rows]
-            yield from (row for row, on in zip(rows, going, strict=True) if not on)
-            rows = [row for row, on in zip(rows, going, strict=True) if on]
-            if rows and not all(going):
-                keep = torch.tensor(going).nonzero().squeeze(-1).to(self.device)
-                mask, memory = mask[keep], memory[:, :, keep]
-            done, chunk = done + step, 2 * chunk
-
-    def _room(self, rows: Sequence[_Row], width: int) -> Tensor:
-        """Return memory for a batch, prefixes copied in: they end at column ``width``, where the continuations begin."""
-        layers, two, heads, _, size = rows[0].memory.cache.shape
-        columns = width + max(row.owed for row in rows)
-        memory = rows[0].memory.cache.new_zeros((layers, two, len(rows), heads, columns, size))
-        for number, row in enumerate(rows):
-            start = row.asked.start
-            memory[:, :, number, :, width - start : width] = row.memory.cache[..., :start, :]
-        return memory
-
-    def _step(
-        self, rows: Sequence[_Row], memory: Tensor, mask: Tensor, width: int, done: int, step: int
-    ) -> Tensor:
-        """Run the next ``step`` tokens of every row through the layers; return states of shape (rows, step, hidden)."""
-        ids = torch.zeros((len(rows), step), dtype=torch.long)
-        for number, row in enumerate(rows):
-            part = torch.tensor(list(row.asked.ids[done : done + min(step, row.owed)]))
-            ids[number, : len(part)] = part
-            self.computed += len(part)
-        starts = torch.tensor([row.asked.start for row in rows])
-        positions = starts[:, None] + torch.arange(done, done + step)
-        cache: Any = DynamicCache(config=self.model.config)
-        cache.layers[:] = [_Room(layer, width + done) for layer in memory]
-        return self.model.base_model(
-            input_ids=ids.to(self.device),
-            attention_mask=mask[:, : width + done + step],
-            position_ids=positions.to(self.device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-
-
-def _goes_on(row: _Row) -> bool:
-    return row.owed > 0 and not row.asked.broken(row.logprobs)
+    def _advance(self, rows: Sequence[tuple[Extension, _Begun, Row]]) -> None:
+        new = [row for _, _, row in rows]
+        states = self._passes.run(new) if self._passes else packed(self.model, self.memory, new)
+        targets = [
+            target
+            for one, begun, row in rows
+            for target in one.asked.ids[begun.done + 1 : begun.done + 1 + len(row.ids)]
+        ]
+        losses = self._losses(states, targets).double().numpy()
+        ends = np.cumsum([len(row.ids) for _, _, row in rows])[:-1]
+        for (one, begun, row), part in zip(rows, np.split(-losses, ends), strict=True):
+            one.add(part)
+            begun.done += len(row.ids)
+            begun.before = np.concatenate([begun.before, row.places])
+            if one.finished:
+                one.memory = None
+            self.computed += len(row.ids)
+        self.passes += 1

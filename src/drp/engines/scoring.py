@@ -57,10 +57,6 @@ class Continuation:
     """At least one."""
     bounds: tuple[Bound, ...] = ()
 
-    def broken(self, logprobs: Floats) -> bool:
-        """Return whether any of its bounds is broken by the first ``len(logprobs)`` tokens."""
-        return any(bound.broken(logprobs) for bound in self.bounds)
-
 
 @dataclass(frozen=True)
 class Passage:
@@ -71,6 +67,39 @@ class Passage:
     """Of each token given those before it, in nats; 0 for the first, before which there is nothing."""
     memory: Any = field(default=None, repr=False)
     """What the core keeps of it."""
+
+
+@dataclass(eq=False)
+class Extension:
+    """A continuation under way."""
+
+    passage: Passage
+    asked: Continuation
+    logprobs: Floats = field(default_factory=lambda: np.zeros(0))
+    """Of its first tokens, as far as they are known, in nats."""
+    finished: bool = False
+    """Whether all of it is known, or a bound is broken."""
+    memory: Any = field(default=None, repr=False)
+    """What the core keeps of it meanwhile."""
+    _sums: list[float] = field(default_factory=list[float], repr=False)
+
+    def add(self, logprobs: Floats) -> None:
+        """Take the log-probabilities of its next tokens; bounds are looked at where they are new."""
+        known = len(self.logprobs)
+        self.logprobs = np.concatenate([self.logprobs, logprobs]) if known else logprobs
+        ended = len(self.logprobs) == len(self.asked.ids)
+        sums = self._sums or [0.0] * len(self.asked.bounds)
+        new = slice(known, known + len(logprobs))
+        for number, bound in enumerate(self.asked.bounds):
+            running = sums[number] + np.cumsum(logprobs * bound.weights[new])
+            sums[number] = float(running[-1])
+            ended = ended or bool((running < bound.floors[new]).any())
+        self._sums, self.finished = sums, ended
+
+    @property
+    def owed(self) -> int:
+        """How many of its tokens are not known yet."""
+        return len(self.asked.ids) - len(self.logprobs)
 
 
 class Core(Protocol):
@@ -88,16 +117,25 @@ class Core(Protocol):
         """Return a passage of each text."""
         ...
 
-    def extend(self, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
-        """Return the log-probabilities of each continuation's tokens, in nats.
+    def extend(self, extensions: Sequence[Extension]) -> None:
+        """Go on with continuations, none of which is finished: with as many as one pass has room for, and each as far as it likes.
 
-        Of a continuation that breaks a bound they may end early, but not before the token that breaks it.
+        The first of them gets on, so that who asks again until all are finished comes to an end. What breaks a bound
+        may go beyond the token that breaks it.
         """
         ...
 
     def greedy(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
         """Return the most likely continuation of each prompt: at most so many tokens, a stop token included."""
         ...
+
+
+def complete(core: Core, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
+    """Return the log-probabilities of each continuation's tokens, in nats; they may end early where a bound is broken."""
+    extensions = [Extension(*one) for one in asked]
+    while going := [one for one in extensions if not one.finished]:
+        core.extend(going)
+    return [one.logprobs for one in extensions]
 
 
 class Spelling(Protocol):
@@ -148,7 +186,7 @@ class Scorer:
         self._freed = asyncio.Condition()
         one = asyncio.Lock()
         self._read = _Gatherer(core.read, one)
-        self._extend = _Gatherer(core.extend, one)
+        self._extend = _Gatherer(self._go_on, one)
         self._greedy = _Gatherer(self._write, one, self._may_write)
 
     @asynccontextmanager
@@ -168,9 +206,9 @@ class Scorer:
     async def score(self, passage: Passage, continuation: Continuation) -> Floats:
         """Return the log-probabilities of a continuation's tokens; see :meth:`Core.extend`."""
         self._active = time.monotonic()
-        found = await self._extend.ask((passage, continuation))
-        self.scored += len(found)
-        return found
+        done = await self._extend.ask(Extension(passage, continuation))
+        self.scored += len(done.logprobs)
+        return done.logprobs
 
     async def greedy(self, prompt: Sequence[int], tokens: int) -> list[int]:
         """Return the most likely continuation of a prompt; see :meth:`Core.greedy`."""
@@ -183,6 +221,10 @@ class Scorer:
             self._active = time.monotonic()
         return waiting >= WRITE_ROWS or time.monotonic() - self._active > IDLE_S
 
+    def _go_on(self, extensions: Sequence[Extension]) -> list[Extension | None]:
+        self.core.extend(extensions)
+        return [one if one.finished else None for one in extensions]
+
     def _write(self, asked: Sequence[tuple[Sequence[int], int]]) -> list[list[int]]:
         return self.core.greedy([prompt for prompt, _ in asked], max(tokens for _, tokens in asked))
 
@@ -192,11 +234,15 @@ Found = TypeVar("Found")
 
 
 class _Gatherer(Generic[Asked, Found]):
-    """Gathers what coroutines ask, and computes it together in another thread."""
+    """Gathers what coroutines ask, and computes it together in another thread.
+
+    Where the answer is ``None`` more is to be computed, together with what was asked meanwhile. Those who got theirs
+    go on while the next batch is computed.
+    """
 
     def __init__(
         self,
-        compute: Callable[[Sequence[Asked]], Sequence[Found]],
+        compute: Callable[[Sequence[Asked]], Sequence[Found | None]],
         one: asyncio.Lock,
         ready: Callable[[int], bool] = bool,
     ) -> None:
@@ -227,11 +273,14 @@ class _Gatherer(Generic[Asked, Found]):
                 try:
                     found = await asyncio.to_thread(self._compute, asked)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
-                    outcomes: list[Found | Exception] = [error] * len(asked)
+                    outcomes: list[Found | Exception | None] = [error] * len(asked)
                 else:
                     outcomes = list(found)
+            pairs = zip(waiting, outcomes, strict=True)
+            unfinished = [one for one, outcome in pairs if outcome is None and not one[1].done()]
+            self._waiting = [*unfinished, *self._waiting]
             for (_, future), outcome in zip(waiting, outcomes, strict=True):
-                if future.done():
+                if future.done() or outcome is None:
                     continue
                 if isinstance(outcome, Exception):
                     future.set_exception(outcome)

@@ -11,6 +11,7 @@ went.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -45,6 +46,17 @@ class Fall:
 
 
 @dataclass(frozen=True)
+class _Piece:
+    """A part of what follows a stretch, as it would read without it."""
+
+    ids: tuple[int, ...]
+    weights: Floats
+    """Of each id: whether it carries mathematics."""
+    sums: tuple[float, float]
+    """Log-probability with the stretch before it: of the mathematics, of everything."""
+
+
+@dataclass(frozen=True)
 class _Kept:
     """A unit that stays, or the answer part behind the last one, as it follows what stands before it now."""
 
@@ -52,6 +64,12 @@ class _Kept:
     trail: str
     ids: tuple[int, ...]
     logprobs: Floats
+    weights: Floats
+
+    @cached_property
+    def piece(self) -> _Piece:
+        """The unit as it is: asked for once for each, not once for each stretch before it."""
+        return _Piece(self.ids, self.weights, _sums(self.logprobs, self.weights))
 
 
 @dataclass
@@ -76,8 +94,8 @@ class _Trial:
     left: int
     lead: str
     start: int
-    pieces: list[tuple[tuple[int, ...], Floats, tuple[int, ...]]]
-    """Of the rest of the left unit and of everything kept: its ids without the stretch; log-probabilities and ids with it."""
+    pieces: list[_Piece]
+    """The rest of the left unit and everything kept."""
     logprobs: Floats = field(default_factory=lambda: np.zeros(0))
 
 
@@ -174,7 +192,7 @@ class Walk:
         self.gone = [index not in text.starts for index in range(count)]
         self.falls: list[Fall | None] = [None] * count
         start = text.starts[count]
-        self.kept = [_Kept(count, "", text.closing, passage.logprobs[start:])]
+        self.kept = [_Kept(count, "", text.closing, passage.logprobs[start:], counts(text.closing))]
         self.tail: tuple[int, tuple[int, ...], Floats] | None = None
         """How the unit before the kept ones ends, where something behind it went: from which token, ids, log-probabilities."""
 
@@ -226,7 +244,7 @@ class Walk:
         if nothing_left or unfit:
             return Fall(np.inf, np.inf, complete=False)
         trial = self._trial(standing[begin - 1] if begin else -1)
-        ids = [i for piece, _, _ in trial.pieces for i in piece]
+        ids = [i for piece in trial.pieces for i in piece.ids]
         bounds, totals = self._bounds(trial)
         trial.logprobs = await self.scorer.score(self.passage, Continuation(trial.start, ids, bounds))
         known = len(trial.logprobs)
@@ -255,22 +273,20 @@ class Walk:
         """Return what would follow unit ``left`` if everything up to the kept units went."""
         text, kept = self.text, self.kept
         trail, lead = text.blank(left, kept[0].index)
-        start, pieces = (
-            text.starts[min(text.standing)],
-            list[tuple[tuple[int, ...], Floats, tuple[int, ...]]](),
-        )
+        start, pieces = text.starts[min(text.standing)], list[_Piece]()
         if left >= 0:
             begin, end = text.starts[left], self._end(left)
             before, after = tuple(text.ids[begin:end]), text.spell(left, text.leads[left], trail)
             same = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), None)
             same = min(len(before), len(after)) if same is None else same
             start = begin + same
-            pieces.append((after[same:], self.passage.logprobs[start:end], before[same:]))
-        first = kept[0]
-        ids = first.ids if first.index == len(text.units) else text.spell(first.index, lead, first.trail)
-        pieces.append((ids, first.logprobs, first.ids))
-        pieces += [(one.ids, one.logprobs, one.ids) for one in kept[1:]]
-        return _Trial(left, lead, start, pieces)
+            sums = _sums(self.passage.logprobs[start:end], self.counts(before[same:]))
+            pieces.append(_Piece(after[same:], self.counts(after[same:]), sums))
+        first = kept[0].piece
+        if kept[0].index != len(text.units):
+            ids = text.spell(kept[0].index, lead, kept[0].trail)
+            first = first if ids == first.ids else _Piece(ids, self.counts(ids), first.sums)
+        return _Trial(left, lead, start, [*pieces, first, *(one.piece for one in kept[1:])])
 
     def _end(self, index: int) -> int:
         standing = self.text.standing
@@ -282,31 +298,27 @@ class Walk:
 
         What each piece falls is looked at where the piece ends, and what follows has until then to make up for it.
         """
-        lengths = [len(ids) for ids, _, _ in trial.pieces]
-        found: list[Bound] = []
-        totals: list[float] = []
-        for count, allowed in zip((self.counts, None), self._allowed(), strict=True):
-            sums = [
-                float(logprobs.sum() if count is None else (logprobs * count(before)).sum())
-                for _, logprobs, before in trial.pieces
-            ]
-            reached = np.cumsum(sums)
-            weights = [np.ones(len(ids)) if count is None else count(ids) for ids, _, _ in trial.pieces]
-            found.append(Bound(np.concatenate(weights), np.repeat(reached - allowed, lengths)))
-            totals.append(float(reached[-1]))
-        return (found[0], found[1]), (totals[0], totals[1])
+        lengths = [len(piece.ids) for piece in trial.pieces]
+        weights = np.concatenate([piece.weights for piece in trial.pieces])
+        reached = np.cumsum([piece.sums for piece in trial.pieces], axis=0)
+        support, coherence = (
+            np.repeat(sums - allowed, lengths)
+            for sums, allowed in zip(reached.T, self._allowed(), strict=True)
+        )
+        bounds = Bound(weights, support), Bound(np.ones(len(weights)), coherence)
+        return bounds, (float(reached[-1, 0]), float(reached[-1, 1]))
 
     def _delete(self, begin: int, at: int, trial: _Trial, fall: Fall) -> None:
-        lengths = [len(ids) for ids, _, _ in trial.pieces]
+        lengths = [len(piece.ids) for piece in trial.pieces]
         parts = np.split(trial.logprobs, np.cumsum(lengths)[:-1])
         pieces = list(zip(trial.pieces, parts, strict=True))
         self.tail = None
         if trial.left >= 0:
-            (ids, _, _), logprobs = pieces.pop(0)
-            self.tail = trial.start, ids, logprobs
+            piece, logprobs = pieces.pop(0)
+            self.tail = trial.start, piece.ids, logprobs
         self.kept = [
-            _Kept(one.index, one.trail, ids, logprobs)
-            for one, ((ids, _, _), logprobs) in zip(self.kept, pieces, strict=True)
+            _Kept(one.index, one.trail, piece.ids, logprobs, piece.weights)
+            for one, (piece, logprobs) in zip(self.kept, pieces, strict=True)
         ]
         for index in self.text.standing[begin : at + 1]:
             self.gone[index], self.falls[index] = True, fall
@@ -319,5 +331,9 @@ class Walk:
             ids = (*ids[: start - begin], *new)
             logprobs = np.concatenate([logprobs[: start - begin], scored])
         trail = self.text.blank(index, self.kept[0].index)[0]
-        self.kept.insert(0, _Kept(index, trail, ids, logprobs))
+        self.kept.insert(0, _Kept(index, trail, ids, logprobs, self.counts(ids)))
         self.tail = None
+
+
+def _sums(logprobs: Floats, weights: Floats) -> tuple[float, float]:
+    return float((logprobs * weights).sum()), float(logprobs.sum())
