@@ -309,3 +309,20 @@ def test_a_bound_is_broken_where_the_sum_first_falls_below_its_floor() -> None:
     assert not bound.broken(np.array([-0.9, -50.0]))
     assert bound.broken(np.array([-1.1]))
     assert bound.broken(np.array([-0.9, -50.0, -1.2]))
+
+
+async def test_a_window_bounds_what_is_scored_and_leaves_the_rest_as_it_was(
+    core: Any, speller: Speller
+) -> None:
+    """A trace of 12,000 tokens would otherwise be scored to its end for every stretch that goes."""
+    whole = await _walk(core, speller, THINKING, Limits(0.5, 8.0, 2.0))
+    wide = await _walk(core, speller, THINKING, Limits(0.5, 8.0, 2.0, window=10_000))
+    assert wide.keep == whole.keep
+    np.testing.assert_allclose(wide.logprobs, whole.logprobs)
+    before = core.computed
+    await _walk(core, speller, THINKING, Limits(0.5, 8.0, 2.0))
+    all_of_it = core.computed - before
+    near = await _walk(core, speller, THINKING, Limits(0.5, 8.0, 2.0, window=20))
+    assert core.computed - before - all_of_it < 0.8 * all_of_it
+    assert len(near.logprobs) == len(near.ids)
+    assert 0 < sum(near.keep) < len(near.keep)

@@ -51,6 +51,8 @@ class StudentTeacherSettings(TeacherSettings):
     """How often to walk through what is left: what supported only what went is dead now."""
     slack: float = Field(default=2.0, ge=0)
     """A stretch is given up early once it is so many nats beyond a limit; more costs time and changes little."""
+    window: int = Field(default=4096, ge=0)
+    """So many tokens of what follows a stretch are looked at; 0: all, which takes long for traces of 10,000 tokens."""
     mend: bool = True
     """Whether a slip that the trace corrects further on gets the right result in its place, and the correction goes."""
     answer_tokens: int = Field(default=512, ge=0)
@@ -157,7 +159,7 @@ class StudentTeacher(SingleProposal):
         return Proposal(script=script, figures=figures | {ANSWERS: float(answers)}, checks=(check,))
 
     async def _walk(self, trace: Trace, begun: Mended, prompt: Sequence[int], coherence: float) -> Outcome:
-        limits = Limits(self.settings.support, coherence, self.settings.slack)
+        limits = Limits(self.settings.support, coherence, self.settings.slack, self.settings.window)
         spans = read_spans(begun.units).among(begun.keep)
         async with self._read(trace, begun.units, prompt, begun.keep) as (text, passage):
             return await Walk(text, passage, self.scorer, self._counts, limits, spans).run()

@@ -30,6 +30,8 @@ class Limits:
     coherence: float
     slack: float
     """A stretch is given up once it is so much further behind; what follows may yet make up for less."""
+    window: int = 0
+    """So many tokens of what follows are looked at, whole units; 0: all of them."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class _Trial:
     lead: str
     start: int
     pieces: list[_Piece]
-    """The rest of the left unit and everything kept."""
+    """The rest of the left unit and everything kept that is looked at."""
     logprobs: Floats = field(default_factory=lambda: np.zeros(0))
 
 
@@ -286,7 +288,14 @@ class Walk:
         if kept[0].index != len(text.units):
             ids = text.spell(kept[0].index, lead, kept[0].trail)
             first = first if ids == first.ids else _Piece(ids, self.counts(ids), first.sums)
-        return _Trial(left, lead, start, [*pieces, first, *(one.piece for one in kept[1:])])
+        pieces.append(first)
+        seen, window = sum(len(piece.ids) for piece in pieces), self.limits.window
+        for one in kept[1:]:
+            if window and seen >= window:
+                break
+            pieces.append(one.piece)
+            seen += len(one.ids)
+        return _Trial(left, lead, start, pieces)
 
     def _end(self, index: int) -> int:
         standing = self.text.standing
@@ -317,8 +326,11 @@ class Walk:
             piece, logprobs = pieces.pop(0)
             self.tail = trial.start, piece.ids, logprobs
         self.kept = [
-            _Kept(one.index, one.trail, piece.ids, logprobs, piece.weights)
-            for one, (piece, logprobs) in zip(self.kept, pieces, strict=True)
+            *(
+                _Kept(one.index, one.trail, piece.ids, logprobs, piece.weights)
+                for one, (piece, logprobs) in zip(self.kept, pieces, strict=False)
+            ),
+            *self.kept[len(pieces) :],  # beyond the window: as they were
         ]
         for index in self.text.standing[begin : at + 1]:
             self.gone[index], self.falls[index] = True, fall
