@@ -28,7 +28,23 @@ def test_help_loads_neither_torch_nor_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "generate", "prune", "train", "evaluate", "report", "view", "compare"]
+    "command",
+    [
+        "diagnose",
+        "export",
+        "plan",
+        "init",
+        "doctor",
+        "recipes",
+        "run",
+        "generate",
+        "prune",
+        "train",
+        "evaluate",
+        "report",
+        "view",
+        "compare",
+    ],
 )
 def test_every_verb_has_help(command: str) -> None:
     result = drp(command, "--help")
