@@ -181,13 +181,18 @@ def spooled(records: Iterable[K], kind: type[K]) -> Stored[K]:
     ids: list[str] = []
     places: list[Place] = []
     name, start = Path(tempfile.gettempdir()), 0
+    making = iter(records)
+    record = next(making, None)  # what goes wrong while records are made is no fault of the disk
     with writing(name):
         file = tempfile.TemporaryFile("w+b")  # noqa: SIM115  the sequence closes it
-        for record in records:
-            line = record.model_dump_json().encode() + b"\n"
+    while record is not None:
+        line = record.model_dump_json().encode() + b"\n"
+        with writing(name):
             file.write(line)
-            ids.append(record.id)
-            places.append((start, len(line)))
-            start += len(line)
+        ids.append(record.id)
+        places.append((start, len(line)))
+        start += len(line)
+        record = next(making, None)
+    with writing(name):
         file.flush()
     return Stored(file, name, kind, places, ids)
