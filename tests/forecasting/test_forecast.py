@@ -94,7 +94,7 @@ def test_a_budget_of_tokens_makes_the_parts_that_training_makes() -> None:
     packed = parts(rows, TrainSettings(device_tokens=32_768), gpu=True)
     assert sum(packed) == sum(rows) and len(packed) == 64
     shared = parts(rows, TrainSettings(device_tokens=32_768), gpu=True, processes=4)
-    assert 0.9 * sum(packed) / 4 <= sum(shared) < 0.5 * sum(packed)
+    assert sum(packed) / 4 <= sum(shared) < 0.5 * sum(packed)
 
 
 def test_four_bits_and_all_weights_change_what_is_held() -> None:

@@ -60,19 +60,20 @@ def steps_of(lengths: Sequence[int], settings: TrainSettings) -> list[list[int]]
 
 
 def parts(lengths: Sequence[int], settings: TrainSettings, *, gpu: bool, processes: int = 1) -> list[int]:
-    """Return the tokens, padding included, of each forward pass of one process in one pass over the examples.
+    """Return the tokens, padding included, of each forward pass in one pass over the examples.
 
     Args:
         lengths: Tokens of the examples.
         settings: Of the training.
         gpu: Whether it runs on a GPU, where examples are packed if nothing says otherwise.
-        processes: That share each step.
+        processes: That share each step; the parts are those of whichever has most to do.
     """
     found: list[int] = []
     packed = packs(settings, gpu=gpu)
     for step in steps_of(lengths, settings):
         whole = len(step) - len(step) % processes
-        rows = [step[n] for n in shared_out(step[:whole], processes)[0]] if processes > 1 and whole else step
+        hands = [[step[n] for n in hand] for hand in shared_out(step[:whole], processes)] if whole else [step]
+        rows = max(hands, key=sum)  # the others wait for the process that has most
         size = settings.device_batch
         groups = (
             [list(range(n, min(n + size, len(rows)))) for n in range(0, len(rows), size)]

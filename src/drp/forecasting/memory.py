@@ -223,7 +223,8 @@ def _mended(shape: Shape, hardware: Hardware, settings: TrainSettings, longest: 
     )
     most = next((n for n in range(longest // 64 * 64, 255, -64) if _fits(shape, hardware, small, n)), 0)
     if most:
-        return f"one row of {longest:,} tokens does not fit; set train.device_batch=1, train.quantise=nf4 and lower train.max_length to {most}"
+        one = "train.device_batch=1" if settings.device_tokens is None else f"train.device_tokens={most}"
+        return f"one row of {longest:,} tokens does not fit; set {one}, train.quantise=nf4 and lower train.max_length to {most}"
     held = static_gib(shape, settings)
     return f"the weights alone take {held:.1f} of {hardware.memory:.0f} GiB; take a larger GPU"
 
