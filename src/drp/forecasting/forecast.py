@@ -175,7 +175,7 @@ def _drawing(
         return StageForecast(stage=draws.stage, hours=None, gpus=0, tokens=draws.tokens, detail=detail)
     part = layout.GENERATE if draws.stage == layout.GENERATE else layout.EVALUATE
     memory = decoding_memory(
-        shape, hardware, draws.batch, PROMPT_TOKENS, draws.limit, part, part, draws.lengths
+        shape, hardware, draws.batch, PROMPT_TOKENS, draws.limit, draws.stage, part, draws.lengths
     )
     if memory.advice:
         advice.append(memory.advice)
