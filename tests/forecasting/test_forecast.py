@@ -209,6 +209,15 @@ def test_settings_that_cost_time_for_nothing_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["r1_qwen_1.5b/paper", "r1_qwen_7b", "qwen3_1.7b", "science"])
+def test_the_head_of_a_recipe_says_what_is_forecast_of_it(name: str) -> None:
+    """Whoever replaces a measured row is told to say so where people read it: `drp plan` has the new figures."""
+    path = ROOT / f"recipes/{name}.yaml"
+    said = re.search(r"# Forecast, not measured \(drp plan (\S+)\): ([\d.]+) hours", path.read_text())
+    assert said and ROOT / said[1] == path
+    assert _forecast(path, "h100").hours == pytest.approx(float(said[2]), abs=0.06)
+
+
 def test_only_training_uses_several_gpus() -> None:
     found = _forecast(R1, "h100", "train.processes=auto", gpus=4)
     assert {stage.stage: stage.gpus for stage in found.stages}["train"] == 4
