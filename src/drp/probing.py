@@ -15,7 +15,7 @@ from statistics import fmean
 from drp.errors import DrpError, TrainingError
 from drp.forecasting.forecast import Speeds, drawing_seconds, training_seconds, walking_seconds
 from drp.forecasting.hardware import Hardware
-from drp.forecasting.lengths import expected, mean_under
+from drp.forecasting.lengths import PROMPT_TOKENS, expected, mean_under
 from drp.forecasting.memory import decoding_memory
 from drp.forecasting.shapes import Shape, shape_of, short_name
 from drp.forecasting.work import Draws, Measured, measured
@@ -158,7 +158,7 @@ def _passed(
         lengths = [t.usage.completion_tokens for t in reader.stage(stage).wanted_records(Trace) if t.usage]
         settings = recipe.generate if stage == layout.GENERATE else recipe.evaluate
         limit, batch = settings.sampling.max_new_tokens, int(getattr(settings.engine, "batch_size", 64))
-        room = decoding_memory(shape, hardware, batch, 128, limit, stage, stage)
+        room = decoding_memory(shape, hardware, batch, PROMPT_TOKENS, limit, stage, stage, lengths)
         if lengths and settings.engine.in_process:
             draws = Draws(stage, lengths, limit, batch)
             add(stage, drawing_seconds(shape, draws, hardware, max(1, room.slots or 1))[0])

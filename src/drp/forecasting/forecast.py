@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from drp.forecasting.fine_tuning import parts, seconds_to_train, training_limit
 from drp.forecasting.hardware import Hardware
 from drp.forecasting.lengths import PROMPT_TOKENS
-from drp.forecasting.memory import Memory, decoding_memory, scoring_memory, training_memory
+from drp.forecasting.memory import Memory, decoding_memory, layers_kept, scoring_memory, training_memory
 from drp.forecasting.rates import (
     decoding_limit,
-    padded_batches,
     seconds_to_decode,
     seconds_to_read,
-    seconds_to_train,
     seconds_to_walk,
-    training_limit,
 )
 from drp.forecasting.schedule import schedule
 from drp.forecasting.shapes import Shape
@@ -29,7 +27,9 @@ STARTING_S = {"gpu": 60.0, "cpu": 8.0}
 """Imports, loading the weights, graphs; a guess, which a probe measures."""
 ANSWERING = 1.27
 """Times the walk: the student teacher also lets the student answer after the pruned text (results/scoring: 4.1 s beside 15.1)."""
-USUAL_BATCH = 8
+LARGE_BATCH, WORTH_SAYING = 256, 0.8
+USUAL_TOKENS = 16_384
+"""A budget with which an H100 is busy; see results/training."""
 
 
 class StageForecast(Record):
@@ -156,13 +156,10 @@ def training_seconds(
     shape: Shape, settings: TrainSettings, texts: list[int], hardware: Hardware, processes: int = 1
 ) -> tuple[float, float]:
     """Return the seconds of training by the tables, and those at the matrix peak."""
-    batch = min(settings.device_batch, max(1, settings.effective_batch // processes))
-    checkpointing = settings.checkpointing and hardware.family == "gpu"
     rows = [PROMPT_TOKENS + n for n in texts]
-    once = seconds_to_train(shape, rows, batch, hardware, checkpointing=checkpointing)
-    _, padded = padded_batches(rows, batch)
-    least = training_limit(shape, padded, hardware, checkpointing=checkpointing)
-    return settings.epochs * once / processes, settings.epochs * least / processes
+    once = seconds_to_train(shape, rows, settings, hardware, processes)
+    least = training_limit(shape, sum(rows), settings, hardware) / processes
+    return settings.epochs * once, settings.epochs * least
 
 
 def walking_seconds(shape: Shape, trace_tokens: float, traces: int, passes: int, hardware: Hardware) -> float:
@@ -177,14 +174,35 @@ def _drawing(
         detail = "an endpoint draws them: not forecast"
         return StageForecast(stage=draws.stage, hours=None, gpus=0, tokens=draws.tokens, detail=detail)
     part = layout.GENERATE if draws.stage == layout.GENERATE else layout.EVALUATE
-    memory = decoding_memory(shape, hardware, draws.batch, PROMPT_TOKENS, draws.limit, part, part)
+    memory = decoding_memory(
+        shape, hardware, draws.batch, PROMPT_TOKENS, draws.limit, draws.stage, part, draws.lengths
+    )
     if memory.advice:
         advice.append(memory.advice)
     computed, least = drawing_seconds(shape, draws, hardware, max(1, memory.slots or 1))
+    if more := _more_at_once(draws, shape, hardware, part, computed):
+        advice.append(more)
     seconds = speeds.seconds(draws.stage, computed, hardware)
     mean = draws.tokens / max(1, len(draws.lengths))
     detail = f"{len(draws.lengths):,} × {mean:,.0f} tokens, {memory.slots} at once"
     return _stage(draws.stage, seconds, 1, hardware, memory, draws.tokens, least, detail)
+
+
+def _more_at_once(draws: Draws, shape: Shape, hardware: Hardware, part: str, computed: float) -> str:
+    """Return which batch size would save a fifth of the time or more, where memory holds so many rows."""
+    if hardware.family == "cpu" or draws.batch >= LARGE_BATCH or len(draws.lengths) < 4 * LARGE_BATCH:
+        return ""
+    room = decoding_memory(
+        shape, hardware, LARGE_BATCH, PROMPT_TOKENS, draws.limit, part, part, draws.lengths
+    )
+    size = (room.slots or 0) // 32 * 32
+    if size <= draws.batch:
+        return ""
+    more = Draws(draws.stage, draws.lengths, draws.limit, size)
+    share = drawing_seconds(shape, more, hardware, size)[0] / computed
+    if share > WORTH_SAYING:
+        return ""
+    return f"{draws.stage}: {part}.engine.batch_size={size} fits too and takes about {100 * share:.0f} % of the time"
 
 
 def _pruning(
@@ -223,17 +241,13 @@ def _training(
     if processes < gpus:
         advice.append(f"train uses {processes} of {gpus} GPUs: set train.processes=auto")
     longest = min(settings.max_length, PROMPT_TOKENS + max(work.texts, default=0))
-    memory = training_memory(
-        shape, hardware, settings.device_batch, longest, checkpointing=settings.checkpointing
-    )
+    rows = [PROMPT_TOKENS + n for n in work.texts]
+    largest = max(parts(rows, settings, gpu=hardware.family == "gpu", processes=processes), default=1)
+    memory = training_memory(shape, hardware, settings, longest, largest)
     if memory.advice:
         advice.append(memory.advice)
-    elif settings.device_batch < USUAL_BATCH <= settings.effective_batch and hardware.family == "gpu":
-        larger = training_memory(shape, hardware, USUAL_BATCH, longest, checkpointing=settings.checkpointing)
-        if larger.fits:
-            advice.append(
-                f"train: train.device_batch={USUAL_BATCH} fits too ({larger.gib:.0f} GiB), gives the same result, and is faster"
-            )
+    elif hardware.family == "gpu":
+        advice += _quicker(shape, settings, hardware, longest)
     share = work.examples / len(work.texts) if work.texts else 0.0
     computed, least = training_seconds(shape, settings, work.texts, hardware, processes)
     computed, least = computed * share, least * share
@@ -241,8 +255,44 @@ def _training(
         computed, least = computed * 3, least * 3
     tokens = sum(work.texts) * share * settings.epochs
     seconds = speeds.seconds(layout.TRAIN, computed, hardware)
-    detail = f"{work.examples:,} texts × {settings.epochs:g}, {settings.device_batch} at once"
+    detail = f"{work.examples:,} texts × {settings.epochs:g}, {_at_once(settings)}{_again(shape, settings, hardware, largest)}"
     return _stage(layout.TRAIN, seconds, processes, hardware, memory, tokens, least, detail)
+
+
+def _at_once(settings: TrainSettings) -> str:
+    if settings.device_tokens is None or settings.objective == "preference":
+        return f"{settings.device_batch} at once"
+    return f"{settings.device_tokens:,} tokens at once"
+
+
+def _again(shape: Shape, settings: TrainSettings, hardware: Hardware, tokens: int) -> str:
+    """Return what is worth knowing of the largest part: how many layers it computes again, and what was not measured."""
+    again = shape.num_hidden_layers - layers_kept(shape, hardware, settings, tokens)
+    said = f", at most {again} of {shape.num_hidden_layers} layers computed again" if again else ""
+    rough = [
+        name
+        for name, is_so in (("all weights", not settings.lora), ("four bits", settings.quantise != "none"))
+        if is_so
+    ]
+    return said + "".join(f"; {name}: by arithmetic, nothing like it was measured" for name in rough)
+
+
+def _quicker(shape: Shape, settings: TrainSettings, hardware: Hardware, longest: int) -> list[str]:
+    """Return which settings would be faster, give the same result and fit, where there are any."""
+    if settings.checkpointing is True and settings.objective == "sft":
+        return [
+            "train: train.checkpointing=auto gives the same result, and computes again only in layers for which memory is short"
+        ]
+    if settings.device_tokens is not None or settings.objective == "preference":
+        return []
+    tokens = min(USUAL_TOKENS, settings.effective_batch * longest)
+    larger = settings.model_copy(update={"device_tokens": USUAL_TOKENS})
+    if (
+        settings.device_batch * longest >= tokens
+        or not training_memory(shape, hardware, larger, longest).fits
+    ):
+        return []
+    return [f"train: train.device_tokens={USUAL_TOKENS} fits too, gives the same result, and is faster"]
 
 
 def _stage(

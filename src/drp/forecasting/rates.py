@@ -2,9 +2,8 @@
 
 A decoding step takes as long as reading the weights and the keys and values it attends to (bandwidth), multiplying
 (matrix peak), drawing a token of each row from the vocabulary, and starting each layer's kernels, which costs the same on
-every GPU. The four are fitted, never below zero, to the measured steps of a family of devices; on other hardware the first
-three scale with its limits. With the eight H100 rows of ``measured.yaml`` the fit is within 10 % of each. Training is fitted
-in the same way: what starting its kernels costs a layer, and the share of the matrix peak it reaches.
+every GPU. Keys and values are read at the share that two lengths of one batch showed; the other four are fitted, never below zero, to
+the measured steps of a family of devices. On other hardware all but the starting scale with its limits.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,15 +15,12 @@ import numpy as np
 from scipy.optimize import nnls  # pyright: ignore[reportUnknownVariableType]
 
 from drp.forecasting.hardware import Hardware, hardware_of
-from drp.forecasting.lengths import draw
 from drp.forecasting.schedule import Steps
 from drp.forecasting.shapes import BYTES, Shape, named_shape
 from drp.forecasting.tables import table
 
 PREFILL_SHARE = 0.4
 """Share of the matrix peak at which prompts are read; large matrices reach it easily, and prompts are short."""
-TRAIN_WORK = {True: 6, False: 4}
-"""Operations a weight and token of LoRA training, with checkpointing (forward twice, back once) and without."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +30,26 @@ class Rates:
     layer_s: float
     """Seconds a layer and step, whatever it computes."""
     reading: float
-    """Times the bandwidth limit."""
+    """Times the bandwidth limit of the weights."""
     drawing: float
     """Times reading one row of logits (two bytes each)."""
     multiplying: float
     """Times the matrix limit."""
+    attending: float
+    """Times the bandwidth limit of keys and values."""
 
 
 def seconds_to_decode(shape: Shape, work: Steps, hardware: Hardware) -> float:
-    """Return the seconds that decoding steps take."""
+    """Return the seconds that decoding steps take; never fewer than the slower of its limits."""
     rates = _decoding(hardware.family)
-    costs = (rates.layer_s, rates.reading, rates.drawing, rates.multiplying)
-    return float(np.dot(costs, _terms(shape, work, hardware)))
+    costs = (rates.layer_s, rates.reading, rates.drawing, rates.multiplying, rates.attending)
+    return max(float(np.dot(costs, _terms(shape, work, hardware))), decoding_limit(shape, work, hardware))
 
 
 def decoding_limit(shape: Shape, work: Steps, hardware: Hardware) -> float:
     """Return the seconds below which no decoding of this work can come: bandwidth or matrix peak, whichever is slower."""
-    _, reading, _, multiplying = _terms(shape, work, hardware)
-    return max(reading, multiplying)
+    _, reading, _, multiplying, attending = _terms(shape, work, hardware)
+    return max(reading + attending, multiplying)
 
 
 def seconds_to_read(shape: Shape, tokens: float, hardware: Hardware) -> float:
@@ -59,33 +57,10 @@ def seconds_to_read(shape: Shape, tokens: float, hardware: Hardware) -> float:
     return 2 * shape.layer_weights * tokens / (hardware.flops * 1e12 * PREFILL_SHARE)
 
 
-def seconds_to_train(
-    shape: Shape, lengths: Sequence[int], batch: int, hardware: Hardware, *, checkpointing: bool = True
-) -> float:
-    """Return the seconds of one pass over examples, ``batch`` at a time, each padded to the longest beside it."""
-    layer_s, share = _training(hardware.family, checkpointing and hardware.family == "gpu")
-    passes, padded = padded_batches(lengths, batch)
-    checkpointing = checkpointing and hardware.family == "gpu"
-    return passes * layer_s * shape.num_hidden_layers + share * training_limit(
-        shape, padded, hardware, checkpointing=checkpointing
-    )
-
-
-def training_limit(shape: Shape, tokens: float, hardware: Hardware, *, checkpointing: bool) -> float:
-    """Return the seconds at matrix peak."""
-    return TRAIN_WORK[checkpointing] * shape.used * tokens / (hardware.flops * 1e12)
-
-
-def padded_batches(lengths: Sequence[int], batch: int) -> tuple[int, int]:
-    """Return how many batches examples make, and their tokens once each is as long as the longest of its batch."""
-    groups = [lengths[i : i + batch] for i in range(0, len(lengths), batch)]
-    return len(groups), sum(max(group) * len(group) for group in groups)
-
-
 def seconds_to_walk(shape: Shape, thinking: Iterable[float], hardware: Hardware) -> float:
     """Return the seconds in which the student teacher judges traces of so many tokens of thinking, many at once.
 
-    So far such steps wait for kernels to start, so a token costs by the number of layers and, little, by their size.
+    Measured of one shape only. What it takes beyond a plain forward pass is taken to go by the number of layers.
     """
     row = next(r for r in table("measured")["score"] if _family(r) == hardware.family)
     measured, reference = named_shape(row["shape"]), hardware_of(row["device"])
@@ -114,15 +89,15 @@ def _walks() -> tuple[float, float]:
     return float(np.exp(constant)), float(power)
 
 
-def _terms(shape: Shape, work: Steps, hardware: Hardware) -> tuple[float, float, float, float]:
-    """Return layers started, and seconds at the limits of reading, of drawing and of multiplying."""
+def _terms(shape: Shape, work: Steps, hardware: Hardware) -> tuple[float, float, float, float, float]:
+    """Return layers started, and seconds at the limits of reading weights, drawing, multiplying and reading keys and values."""
     bandwidth, peak = hardware.bandwidth * 1e12, hardware.flops * 1e12
-    reading = work.steps * shape.used * BYTES + work.reads * shape.position_bytes
     return (
         work.steps * shape.num_hidden_layers,
-        reading / bandwidth,
+        work.steps * shape.used * BYTES / bandwidth,
         work.rows * shape.vocab_size * BYTES / bandwidth,
         2 * shape.used * work.rows / peak,
+        work.reads * shape.position_bytes / bandwidth,
     )
 
 
@@ -130,40 +105,31 @@ def _family(row: dict[str, Any]) -> str:
     return hardware_of(row["device"]).family
 
 
-def _fit(terms: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[float]:
-    """Return coefficients of zero or more whose relative errors are least, in squares."""
-    target = np.asarray(seconds)
-    solve = cast("Callable[..., tuple[Sequence[float], float]]", nnls)
-    return [float(one) for one in solve(np.asarray(terms) / target[:, None], np.ones(len(target)))[0]]
-
-
 @lru_cache
 def _decoding(family: str) -> Rates:
     rows = [row for row in table("measured")["decode"] if _family(row) == family]
-    terms = [
-        _terms(named_shape(r["shape"]), Steps(1, r["rows"], r["rows"] * r["span"]), hardware_of(r["device"]))
-        for r in rows
-    ]
-    return Rates(*_fit(terms, [row["ms"] / 1000 for row in rows]))
-
-
-@lru_cache
-def _training(family: str, checkpointing: bool) -> tuple[float, float]:
-    """Return seconds a layer and batch, and times the matrix limit; the latter is one for both ways of checkpointing."""
-    rows = [row for row in table("measured")["train"] if _family(row) == family]
+    attending = _attending(family)
+    target = [row["ms"] / 1000 for row in rows]
     terms: list[list[float]] = []
-    seconds: list[float] = []
-    for row in rows:
-        shape, hardware, many = named_shape(row["shape"]), hardware_of(row["device"]), 1_024
-        lengths = draw(row["mean"], row["most"], many)
-        passes, padded = padded_batches(lengths, row["batch"])
-        started = passes * shape.num_hidden_layers
-        with_, without = (started, 0.0) if row["checkpointing"] else (0.0, started)
-        terms.append(
-            [with_, without, training_limit(shape, padded, hardware, checkpointing=row["checkpointing"])]
-        )
-        seconds.append(sum(lengths) / row["tokens_per_s"])
-    if len(rows) < 3:  # too few to tell the two apart: all of it is multiplying
-        return 0.0, _fit([term[2:] for term in terms], seconds)[0]
-    with_s, without_s, share = _fit(terms, seconds)
-    return (with_s if checkpointing else without_s), share
+    for row, seconds in zip(rows, target, strict=True):
+        work = Steps(1, row["rows"], row["rows"] * row["span"])
+        *others, reads = _terms(named_shape(row["shape"]), work, hardware_of(row["device"]))
+        terms.append([term / (seconds - attending * reads) for term in others])
+    solve = cast("Callable[..., tuple[Sequence[float], float]]", nnls)
+    layer_s, reading, drawing, multiplying = (
+        float(c) for c in solve(np.asarray(terms), np.ones(len(rows)))[0]
+    )
+    return Rates(layer_s, reading, drawing, multiplying, attending)
+
+
+def _attending(family: str) -> float:
+    """Return times the bandwidth limit in which keys and values are read: what longer rows took more, by what they read more."""
+    times: list[float] = []
+    for row in table("measured")["attend"]:
+        if _family(row) == family:
+            more = (
+                row["rows"] * (row["spans"][1] - row["spans"][0]) * named_shape(row["shape"]).position_bytes
+            )
+            limit = more / (hardware_of(row["device"]).bandwidth * 1e12)
+            times.append((row["ms"][1] - row["ms"][0]) / 1000 / limit)
+    return sum(times) / len(times) if times else 1.0

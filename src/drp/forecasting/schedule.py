@@ -7,10 +7,8 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-REFILLS = 4
+REFILLS = 16
 """Batches of prompts that the engine holds on a GPU, to refill slots that are done; see ``engines/transformers_engine.py``."""
-SPAN_STEP = 128
-"""Attention spans a multiple of so many positions."""
 MOST = 4_096
 """Completions followed one by one; more are scaled."""
 
@@ -42,7 +40,7 @@ def schedule(lengths: Sequence[int], slots: int, batch: int, prompt: int, *, gpu
         slots: Rows decoded together.
         batch: The recipe's batch size, by which the engine counts what it holds at once.
         prompt: Tokens of a prompt.
-        gpu: Whether slots are refilled and rows rounded up to a power of two, as on a GPU.
+        gpu: Whether slots are refilled and rows rounded up, as on a GPU.
     """
     held = max(1, batch * (REFILLS if gpu else 1))
     followed = lengths[: max(held, MOST // held * held)]
@@ -63,11 +61,15 @@ def _drain(lengths: Sequence[int], slots: int, prompt: int, gpu: bool) -> Steps:
         if not running:
             return total
         ends = running[0][0]
-        steps, oldest = ends - now, min(began for _, began in running)
-        rows = min(slots, max(16, 1 << (len(running) - 1).bit_length())) if gpu else len(running)
-        middle = prompt + (now + ends) / 2 - oldest
-        span = -(-middle // SPAN_STEP) * SPAN_STEP if gpu else middle
-        total += Steps(steps, steps * rows, steps * rows * span)
+        steps, live = ends - now, len(running)
+        # On a GPU rows are rounded up to a power of two, beyond 64 to a quarter of one, and attention reads each row's own
+        # span; on a CPU it reads all rows as far as the longest.
+        power = 1 << (live - 1).bit_length()
+        grain = max(16, power // 4 if live > 64 else power)
+        rows = min(slots, -(-live // grain) * grain) if gpu else live
+        starts = [began for _, began in running]
+        spans = live * (prompt + (now + ends) / 2) - (sum(starts) if gpu else live * min(starts))
+        total += Steps(steps, steps * rows, steps * spans)
         now = ends
         while running and running[0][0] <= now:
             heapq.heappop(running)
