@@ -81,7 +81,9 @@ class Pages:
     def __init__(self, model: PreTrainedModel, slots: int, room: int, count: int | None = None) -> None:
         self.slots, self.room, self.model = slots, room, model
         self.most = -(-room // PAGE)
-        if count is None:
+        if count is None and model.device.type != "cuda":
+            count = slots * self.most
+        elif count is None:
             count = rooms.free_bytes(model.device) // (rooms.token_bytes(model) * PAGE)
         # Whatever the memory, one row at its longest must fit, or nothing would ever be decoded.
         self.count = 1 + max(self.most, min(count, slots * self.most))
