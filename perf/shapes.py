@@ -171,7 +171,9 @@ def lengths_of(path: Path | None, count: int, limit: int) -> list[int]:
 def main() -> None:
     """Parse arguments, run all in turn, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--config", nargs="+", choices=list(SHAPES), default=["1.5b", "7b"] if CUDA else ["toy"])
+    parser.add_argument(
+        "--config", nargs="+", choices=list(SHAPES), default=["1.5b", "7b"] if CUDA else ["toy"]
+    )
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 64, 256])
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=1024)
@@ -215,7 +217,11 @@ def main() -> None:
             if args.tail and shape != "7b":
                 lengths = lengths_of(args.lengths, args.tail, args.limit)
                 label = f"{'now' if new else 'before'}, long tail"
-                found["lengths"] = {"rows": len(lengths), "mean": float(np.mean(lengths)), "most": max(lengths)}
+                found["lengths"] = {
+                    "rows": len(lengths),
+                    "mean": float(np.mean(lengths)),
+                    "most": max(lengths),
+                }
                 figures = found[label] = long_tail(model, lengths, args.limit, new, args.tail_slots)
                 print(shape, label, {k: round(v, 3) for k, v in figures.items()}, flush=True)
                 keep()

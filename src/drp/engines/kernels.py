@@ -10,7 +10,7 @@ operation, so that outputs stay the same but for the order of sums.
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportUntypedFunctionDecorator=false, reportGeneralTypeIssues=false, reportUnnecessaryComparison=false
 # pyright: reportConstantRedefinition=false, reportPossiblyUnbound=false, reportArgumentType=false, reportCallIssue=false
-# ruff: noqa: N803, ANN001, ANN202, D103, PLR0913, PLR0915
+# ruff: noqa: N803, PLR0913
 
 from typing import Any
 
@@ -98,8 +98,16 @@ def _turn(
             if head >= HEADS:
                 gain = key_gain
             scale = 1.0 / tl.sqrt(tl.sum(x * x, 0) / SIZE + eps)
-            x = ((x * scale).to(kind).to(tl.float32) * tl.load(gain + at).to(tl.float32)).to(kind).to(tl.float32)
-            y = ((y * scale).to(kind).to(tl.float32) * tl.load(gain + across).to(tl.float32)).to(kind).to(tl.float32)
+            x = (
+                ((x * scale).to(kind).to(tl.float32) * tl.load(gain + at).to(tl.float32))
+                .to(kind)
+                .to(tl.float32)
+            )
+            y = (
+                ((y * scale).to(kind).to(tl.float32) * tl.load(gain + across).to(tl.float32))
+                .to(kind)
+                .to(tl.float32)
+            )
         y = tl.where(at < half, -y, y)
         turned = (x * tl.load(cos + row * SIZE + at).to(tl.float32)).to(kind).to(tl.float32)
         turned += (y * tl.load(sin + row * SIZE + at).to(tl.float32)).to(kind).to(tl.float32)

@@ -5,7 +5,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportUntypedFunctionDecorator=false, reportGeneralTypeIssues=false, reportUnnecessaryComparison=false
 # pyright: reportConstantRedefinition=false, reportPossiblyUnbound=false, reportArgumentType=false, reportCallIssue=false
-# ruff: noqa: N803, ANN001, ANN202, D103, PLR0913, PLR0915
+# ruff: noqa: N803, PLR0913
 
 import torch
 import triton
@@ -55,7 +55,9 @@ def _search(
         two = tl.zeros((BLOCK,), tl.float32)
         three = tl.zeros((BLOCK,), tl.float32)
         for start in range(0, size, BLOCK):
-            key, weight, inside = _load(row, start + tl.arange(0, BLOCK), size, most, rate, min_p, MIN_P, SHIFT)
+            key, weight, inside = _load(
+                row, start + tl.arange(0, BLOCK), size, most, rate, min_p, MIN_P, SHIFT
+            )
             if COUNT:
                 weight = tl.where(inside, 1.0, 0.0)
             one += tl.where(key >= first, weight, 0.0)

@@ -108,7 +108,9 @@ class Pages:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (self.count, PAGE, self.key_heads, size)
         for layer in self.cache.layers:
-            keys, values = (torch.zeros(shape, dtype=self.model.dtype, device=self.table.device) for _ in "kv")
+            keys, values = (
+                torch.zeros(shape, dtype=self.model.dtype, device=self.table.device) for _ in "kv"
+            )
             layer.store, layer.is_initialized = (keys, values), True
             layer.dtype, layer.device = keys.dtype, keys.device
 

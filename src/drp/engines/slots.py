@@ -108,9 +108,9 @@ class SlotDecoder:
         self.paged = self.graphed and kernels() if paged is None else paged
         self.fused: FusedStep | None = None
         if self.paged and fused:
-            from drp.engines.fused import FusedStep, fusable
+            from drp.engines import fused as steps
 
-            self.fused = FusedStep(model) if fusable(model) else None
+            self.fused = steps.FusedStep(model) if steps.fusable(model) else None
         self.look_every = 16 if self.graphed else 1  # looking costs a synchronisation on a GPU
         self.stops = torch.tensor(list(stop_ids), dtype=torch.long, device=self.device)
         self.room = self.limit_room = self.slots = 0
@@ -118,6 +118,7 @@ class SlotDecoder:
         """Which tokens stand in each slot's prompt and completion, bool of shape (slots, vocabulary)."""
         self.memory: Rooms | Pages | None = None
         self.used = Occupancy()
+        self._started = 0
 
     def _allocate(self, prompt: int, limit: int) -> None:
         """Make room for prompts and new tokens of the given lengths; graphs of smaller rooms go."""
@@ -226,7 +227,7 @@ class SlotDecoder:
             spare = -(-slot * SPARE_PAGES // 100)
             if not self.memory.hold(slot, tokens, spare):
                 break
-            row.order = self._started = getattr(self, "_started", 0) + 1
+            row.order = self._started = self._started + 1
             taken.append(waiting.popleft())
         return taken
 

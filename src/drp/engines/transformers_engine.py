@@ -137,7 +137,9 @@ class TransformersEngine:
         self.model = load_model(path, device, dtype)
         self.stop_ids = stop_ids(self.model, self.tokenizer)
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 0)
-        self._slots = SlotDecoder(self.model, self.stop_ids, batch_size, fused=True) if fits(self.model) else None
+        self._slots = (
+            SlotDecoder(self.model, self.stop_ids, batch_size, fused=True) if fits(self.model) else None
+        )
         refilled = self._slots is not None and self.model.device.type == "cuda"
         self._planned = batch_size * (REFILLS if refilled else 1)
 
