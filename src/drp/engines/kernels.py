@@ -9,7 +9,7 @@ operation, so that outputs stay the same but for the order of sums.
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportUntypedFunctionDecorator=false, reportGeneralTypeIssues=false, reportUnnecessaryComparison=false
-# pyright: reportConstantRedefinition=false, reportPossiblyUnbound=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportConstantRedefinition=false, reportIndexIssue=false, reportArgumentType=false, reportCallIssue=false
 # ruff: noqa: N803, PLR0913
 
 from typing import Any

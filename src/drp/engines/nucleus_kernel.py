@@ -4,7 +4,7 @@
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportUntypedFunctionDecorator=false, reportGeneralTypeIssues=false, reportUnnecessaryComparison=false
-# pyright: reportConstantRedefinition=false, reportPossiblyUnbound=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportConstantRedefinition=false, reportIndexIssue=false, reportArgumentType=false, reportCallIssue=false
 # ruff: noqa: N803, PLR0913
 
 import torch

@@ -26,7 +26,7 @@ _now: "list[Pages]" = []
 """Whose forward pass it is: the library's attention is told its layer, and not the cache."""
 
 
-def _attend(module: torch.nn.Module, query: Tensor, *states: Tensor, **options: Any) -> tuple[Tensor, None]:
+def _attend(module: torch.nn.Module, query: Tensor, *states: Any, **options: Any) -> tuple[Tensor, None]:
     """Attention as ``AttentionInterface`` wants it: over the pages for one new token a row, else a causal prefill's."""
     pages = _now[0]
     if pages.position is None:
@@ -52,7 +52,7 @@ class _PagedLayer(DynamicLayer):
     ) -> tuple[Tensor, Tensor]:
         """Store states of shape (rows, heads, new, size) and return them: attention finds the others by the table."""
         if self.store is None:
-            _, heads, _, size = key_states.shape
+            heads, size = key_states.shape[1], key_states.shape[3]
             shape = (self.pages.count, PAGE, heads, size)
             self.store = (key_states.new_zeros(shape), value_states.new_zeros(shape))
             self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True

@@ -354,10 +354,11 @@ class SlotDecoder:
         assert self.memory is not None  # for pyright
         mask = self.memory.step(position, length)
         if self.fused is not None:
-            return self.fused(token, position, self.memory)
+            memory: Any = self.memory  # pages: nothing else is fused
+            return self.fused(token, position, memory)
         return self._forward(token.unsqueeze(-1), mask, position.unsqueeze(-1)).logits[:, -1]
 
-    def _forward(self, ids: Tensor, mask: Tensor, places: Tensor) -> Any:
+    def _forward(self, ids: Tensor, mask: Tensor | None, places: Tensor) -> Any:
         """Run the model on tokens at places, both of shape (rows, new), over the caches."""
         assert self.memory is not None  # for pyright
         return self.model(
