@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--tail", type=int, default=384, help="rows of the long-tailed load; 0 leaves it out")
     parser.add_argument("--tail-slots", type=int, default=256)
     parser.add_argument("--limit", type=int, default=12_000)
+    parser.add_argument("--only", choices=["before", "now"])
     parser.add_argument("--lengths", type=Path)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -209,6 +210,8 @@ def main() -> None:
         loads = [(rows, args.prompt, args.tokens) for rows in args.batches]
         loads += [(64, args.long, args.tokens // 2)] if args.long else []
         for new in (False, True):  # what is new joins weights, so it comes last
+            if args.only and args.only != ("now" if new else "before"):
+                continue
             for rows, prompt, tokens in loads:
                 label = f"{'now' if new else 'before'}, {rows} rows, {prompt} + {tokens}"
                 figures = found[label] = steady(model, rows, prompt, tokens, new, bandwidth)

@@ -151,11 +151,11 @@ class Pages:
         self.table[places[:, 0], places[:, 1]] = pages
         self._changed.clear()
 
-    def prefill(self, first: int, lengths: Sequence[int]) -> None:
-        """Say where the next forward pass writes: whole prompts of the given lengths, from a slot on."""
+    def prefill(self, first: int, lengths: Sequence[int], width: int) -> None:
+        """Say where the next forward pass writes: prompts of the given lengths, padded to ``width``, from a slot on."""
         self.write()
         device = self.table.device
-        place = torch.arange(max(lengths), device=device)
+        place = torch.arange(width, device=device)
         inside = place < torch.tensor(list(lengths)).to(device).unsqueeze(-1)
         page = self.table[first : first + len(lengths)][:, place // PAGE].long()
         self._page, self._place = torch.where(inside, page, NOBODYS), place % PAGE

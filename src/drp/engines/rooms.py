@@ -161,8 +161,9 @@ class Rooms:
         _ = rows
         return length
 
-    def prefill(self, first: int, lengths: Sequence[int]) -> None:
-        """Say where the next forward pass writes: whole prompts, from a slot on."""
+    def prefill(self, first: int, lengths: Sequence[int], width: int) -> None:
+        """Say where the next forward pass writes: whole prompts, padded to ``width``, from a slot on."""
+        _ = width
         self.at.rows, self.at.position = slice(first, first + len(lengths)), None
 
     def step(self, position: Tensor, length: int) -> Tensor | None:

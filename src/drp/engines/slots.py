@@ -282,7 +282,7 @@ class SlotDecoder:
             for row, prompt in enumerate(part):
                 ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
             # Padding stands on the right, where no real token sees it; decoding overwrites it.
-            self.memory.prefill(first + start, [len(prompt) - 1 for prompt in part])
+            self.memory.prefill(first + start, [len(prompt) - 1 for prompt in part], width)
             places = torch.arange(width, device=self.device).expand(len(part), -1)
             mask = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=self.device)  # taken as it is
             self._forward(ids.to(self.device), mask, places)
