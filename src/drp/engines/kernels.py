@@ -19,11 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PAGE = 128
-"""Positions of a page."""
-SMALLEST_PART = 256
-"""Fewest positions that are worth a program of their own."""
-MOST_PARTS = 32
+from drp.engines.pages import PAGE, SMALLEST_PART
 
 
 @triton.jit
@@ -232,20 +228,13 @@ def _gather(
     tl.store(out + slot * SIZE + at, found.to(out.dtype.element_ty))
 
 
-def parts_for(rows: int, key_heads: int, longest: int, processors: int) -> int:
-    """Return into how many parts attention cuts the longest row: enough to keep a card's processors busy."""
-    wanted = max(-(-4 * processors // (rows * key_heads)), -(-longest // 2048))
-    most = min(MOST_PARTS, -(-longest // SMALLEST_PART))
-    return triton.next_power_of_2(max(1, min(wanted, most)))
-
-
 def attend(
     query: Tensor, store: tuple[Tensor, Tensor], table: Tensor, position: Tensor, scale: float, parts: int
 ) -> Tensor:
     """Return what one new token a row attends to, of the shape of ``query``: (rows, heads, size).
 
     Keys and values are read where they lie, each row's up to its own position, and once for all query heads that share
-    a key head. For the other arguments see :func:`turn`; ``parts`` is what :func:`parts_for` says.
+    a key head. For the other arguments see :func:`turn`; ``parts`` is what :func:`drp.engines.pages.parts_for` says.
     """
     rows, heads, size = query.shape
     keys, values = store

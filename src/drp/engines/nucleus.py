@@ -13,6 +13,9 @@ On a GPU one kernel does all of it (:mod:`drp.engines.nucleus_kernel`); elsewher
 # pyright: reportUnknownParameterType=false
 
 import math
+import os
+import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -20,18 +23,25 @@ import torch
 from torch import Tensor
 
 from drp.engines.base import Sampling
+from drp.errors import out_of_memory
 
 BLOCK = 512
 """Weights are summed in blocks first, so that no running sum of the whole vocabulary is written."""
 FIRST = 1024
 """On a CPU the edge is looked for among so many most likely tokens first."""
 TINY = 1e-37
+TRIED_ROWS = 64
+TIED_ROWS = 3
+"""Of so many rows sums in another order may draw a neighbour: 0.4 % do of flat logits in bfloat16."""
+Kernel = Callable[[Tensor, Tensor, Sampling, float, int], Tensor]
+"""What draws: logits, random numbers in single precision, filters, the gap and the shift of :func:`draw`."""
 
 
-@lru_cache(maxsize=1)
-def kernels() -> bool:
-    """Return whether kernels can be compiled here."""
-    return find_spec("triton") is not None
+@lru_cache
+def kernels(device: str) -> bool:
+    """Return whether kernels run on a kind of device: on a GPU, or wherever Triton is told to interpret them."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return (device == "cuda" or interpreted) and find_spec("triton") is not None
 
 
 def draw(logits: Tensor, uniforms: Tensor, how: Sampling) -> Tensor:
@@ -50,11 +60,46 @@ def draw(logits: Tensor, uniforms: Tensor, how: Sampling) -> Tensor:
     share = max((1 - how.top_p) * (how.min_p or 1.0), TINY) / logits.shape[-1]
     gap = how.temperature * (3 - math.log(share))
     shift = {torch.bfloat16: 16, torch.float16: 13}.get(logits.dtype, 0)
-    if logits.is_cuda and kernels():
+    if kernels(logits.device.type):
         from drp.engines import nucleus_kernel
 
-        return nucleus_kernel.draw(logits.contiguous(), single(uniforms), how, gap, shift)
+        if _trusted(nucleus_kernel.draw, logits.device, logits.dtype, logits.shape[-1], how, gap, shift):
+            return nucleus_kernel.draw(logits.contiguous(), single(uniforms), how, gap, shift)
     return _draw(logits, single(uniforms), how, gap, shift)
+
+
+@lru_cache(maxsize=256)
+def _trusted(
+    kernel: Kernel, device: torch.device, dtype: torch.dtype, size: int, how: Sampling, gap: float, shift: int
+) -> bool:
+    """Return whether a kernel draws what the tensor operations draw; tried once, before it is first used."""
+    try:
+        unlike = rows_unlike(kernel, device, dtype, size, how, gap, shift)
+        found = f"it draws other tokens in {unlike} of {TRIED_ROWS} rows" if unlike > TIED_ROWS else ""
+    except Exception as error:  # no compiler, a card too old: the tensor operations need none of it
+        if out_of_memory(error):
+            raise
+        found = f"it failed with {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if found:
+        warnings.warn(
+            f"the kernel that draws tokens is not used on {device}: {found}. Tensor operations draw, more slowly",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return not found
+
+
+def rows_unlike(
+    kernel: Kernel, device: torch.device, dtype: torch.dtype, size: int, how: Sampling, gap: float, shift: int
+) -> int:
+    """Return in how many of :data:`TRIED_ROWS` rows a kernel draws another token than the tensor operations."""
+    generator = torch.Generator(device).manual_seed(0)
+    scores = torch.randn((TRIED_ROWS, size), generator=generator, device=device)
+    # From flat to peaked, and each with a random number of its own.
+    logits = (scores * torch.linspace(1, 6, TRIED_ROWS, device=device).unsqueeze(-1)).to(dtype)
+    uniforms = single((torch.arange(TRIED_ROWS, device=device) * 27 % TRIED_ROWS + 0.5) / TRIED_ROWS)
+    drawn = kernel(logits, uniforms, how, gap, shift)
+    return int((drawn != _draw(logits, uniforms, how, gap, shift)).sum())
 
 
 def single(uniforms: Tensor) -> Tensor:

@@ -13,13 +13,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from drp.engines import rooms
-from drp.engines.kernels import PAGE, attend, parts_for
+from drp.engines.nucleus import kernels
 
 ATTENTION = "drp_pages"
+PAGE = 128
+"""Positions of a page."""
+SMALLEST_PART = 256
+"""Fewest positions that are worth a program of their own."""
+MOST_PARTS = 32
 NOBODYS = 0
 """The page into which padding and idle slots write."""
 _now: "list[Pages]" = []
@@ -37,6 +43,26 @@ def _attend(module: torch.nn.Module, query: Tensor, *states: Any, **options: Any
 
 
 AttentionInterface.register(ATTENTION, _attend)
+
+
+def _attend_plainly(
+    query: Tensor, store: tuple[Tensor, Tensor], table: Tensor, position: Tensor, scale: float
+) -> Tensor:
+    """Return what :func:`drp.engines.kernels.attend` returns, by tensor operations: pages are copied side by side."""
+    rows, heads, size = query.shape
+    # (rows, pages, PAGE, key heads, size) becomes (rows, key heads, positions, size).
+    keys, values = (part[table[:rows].long()].flatten(1, 2).transpose(1, 2) for part in store)
+    grouped = query.view(rows, keys.shape[1], -1, size)
+    mask = torch.arange(keys.shape[2], device=query.device) <= position.unsqueeze(-1)
+    out = scaled_dot_product_attention(grouped, keys, values, attn_mask=mask[:, None, None], scale=scale)
+    return out.reshape(rows, heads, size)
+
+
+def parts_for(rows: int, key_heads: int, longest: int, processors: int) -> int:
+    """Return into how many parts attention cuts the longest row: enough to keep a card's processors busy."""
+    wanted = max(-(-4 * processors // (rows * key_heads)), -(-longest // 2048))
+    most = min(MOST_PARTS, -(-longest // SMALLEST_PART))
+    return 1 << (max(1, min(wanted, most)) - 1).bit_length()
 
 
 class _PagedLayer(DynamicLayer):
@@ -180,4 +206,8 @@ class Pages:
         """Return what one new token a row attends to; query of shape (rows, heads, size), and so is what it returns."""
         store, position = self.cache.layers[layer].store, self.position
         assert position is not None  # for pyright: asked for one new token a row only
-        return attend(query, store, self.table, position, scale, self.parts)
+        if kernels(query.device.type):
+            from drp.engines.kernels import attend
+
+            return attend(query, store, self.table, position, scale, self.parts)
+        return _attend_plainly(query, store, self.table, position, scale)

@@ -105,12 +105,15 @@ class SlotDecoder:
         self.model, self.wanted, self.pages = model, slots, pages
         self.device: torch.device = model.device
         self.graphed = self.device.type == "cuda"
-        self.paged = self.graphed and kernels() if paged is None else paged
+        self.paged = self.graphed and kernels("cuda") if paged is None else paged
         self.fused: FusedStep | None = None
-        if self.paged and fused:
+        if self.paged and fused and kernels(self.device.type):
             from drp.engines import fused as steps
 
             self.fused = steps.FusedStep(model) if steps.fusable(model) else None
+        self.tried = not self.paged
+        """Whether what it decodes has been compared with what the model itself says."""
+        self.prefill_tokens = PREFILL_TOKENS
         self.look_every = 16 if self.graphed else 1  # looking costs a synchronisation on a GPU
         self.stops = torch.tensor(list(stop_ids), dtype=torch.long, device=self.device)
         self.room = self.limit_room = self.slots = 0
@@ -120,12 +123,16 @@ class SlotDecoder:
         self.used = Occupancy()
         self._started = 0
 
-    def _allocate(self, prompt: int, limit: int) -> None:
+    def allocate(self, prompt: int, limit: int) -> None:
         """Make room for prompts and new tokens of the given lengths; graphs of smaller rooms go."""
         # -(-a // b) * b rounds a up to a multiple of b: 200 and 56 need 256, 200 and 57 need 384.
         room = -(-(prompt + limit) // LENGTH_STEP) * LENGTH_STEP
         if room <= self.room and limit <= self.limit_room:
             return
+        if not self.tried:
+            from drp.engines import trial
+
+            trial.settle(self)
         self.memory = self.seen = None
         self.graphs: dict[tuple[int, int, Sampling], torch.cuda.CUDAGraph] = {}
         self.pool = torch.cuda.graph_pool_handle() if self.graphed else None
@@ -169,7 +176,7 @@ class SlotDecoder:
             limits: Most new tokens of each row, where that is less than ``max_new_tokens``.
         """
         before = str(self.model.config._attn_implementation)  # pyright: ignore[reportPrivateUsage]
-        self._allocate(max(map(len, prompts)), how.max_new_tokens)
+        self.allocate(max(map(len, prompts)), how.max_new_tokens)
         assert self.memory is not None  # for pyright: just allocated
         self.model.set_attn_implementation(self.memory.attention)
         most = how.max_new_tokens
@@ -275,7 +282,7 @@ class SlotDecoder:
                 self.seen[slot, torch.tensor(prompt).to(self.device)] = True
         # The last token of a prompt is not prefilled: the first step feeds it, and draws what follows from its logits.
         width = int(lengths.max()) - 1
-        per_pass = max(1, PREFILL_TOKENS // max(1, width))
+        per_pass = max(1, self.prefill_tokens // max(1, width))
         for start in range(0, len(prompts) if width else 0, per_pass):
             part = prompts[start : start + per_pass]
             ids = torch.zeros((len(part), width), dtype=torch.long)
@@ -332,7 +339,7 @@ class SlotDecoder:
         """Feed each row's newest token and draw the next; rows that are done stay as they are."""
         token, position, step = self.token[:rows], self.position[:rows], self.step[:rows]
         done, output = self.done[:rows], self.output[:rows]
-        logits = self._logits(token, position, length)
+        logits = self.logits(token, position, length)
         seen = self.seen[:rows] if how.repetition_penalty != 1 and self.seen is not None else None
         drawn = sample(logits, self.seed[:rows], step, how, seen)
         if seen is not None:
@@ -350,7 +357,8 @@ class SlotDecoder:
         position += goes_on.long()
         done |= ends
 
-    def _logits(self, token: Tensor, position: Tensor, length: int) -> Tensor:
+    def logits(self, token: Tensor, position: Tensor, length: int) -> Tensor:
+        """Feed one token a row at its position, both of shape (rows,); return logits of shape (rows, vocabulary)."""
         assert self.memory is not None  # for pyright
         mask = self.memory.step(position, length)
         if self.fused is not None:
