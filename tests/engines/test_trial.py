@@ -61,7 +61,7 @@ class OwnStep:
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype"), [("qwen2", torch.float32), ("qwen3", torch.bfloat16), ("llama", torch.float16)]
+    ("kind", "dtype"), [("qwen2", torch.float32), ("qwen3", torch.bfloat16), ("llama", torch.bfloat16)]
 )
 def test_sound_decoding_passes(kind: str, dtype: torch.dtype) -> None:
     model = model_of(kind, dtype)
@@ -128,19 +128,17 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("owner", "name", "breaking"), BROKEN)
 def test_broken_pages_are_refused(
-    owner: Any, name: str, breaking: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    owner: Any, name: str, breaking: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = model_of(dtype=dtype)
+    model = model_of(dtype=torch.bfloat16)  # whose roundings hide the most
     monkeypatch.setattr(owner, name, breaking(getattr(owner, name)))
     assert "its logits differ" in (trial.fault(model, None) or "")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_norm_without_its_weight_is_refused(dtype: torch.dtype) -> None:
-    model = model_of(dtype=dtype)
+def test_a_norm_without_its_weight_is_refused() -> None:
+    model = model_of(dtype=torch.bfloat16)
     step: Any = OwnStep(model, broken=True)
     assert "its logits differ" in (trial.fault(model, step) or "")
 

@@ -63,16 +63,25 @@ def draw(logits: Tensor, uniforms: Tensor, how: Sampling) -> Tensor:
     if kernels(logits.device.type):
         from drp.engines import nucleus_kernel
 
-        if _trusted(nucleus_kernel.draw, logits.device, logits.dtype, logits.shape[-1], how, gap, shift):
+        filters = (how.temperature, how.top_p, how.top_k, how.min_p)
+        if _trusted(nucleus_kernel.draw, logits.device, logits.dtype, logits.shape[-1], filters, gap, shift):
             return nucleus_kernel.draw(logits.contiguous(), single(uniforms), how, gap, shift)
     return _draw(logits, single(uniforms), how, gap, shift)
 
 
 @lru_cache(maxsize=256)
 def _trusted(
-    kernel: Kernel, device: torch.device, dtype: torch.dtype, size: int, how: Sampling, gap: float, shift: int
+    kernel: Kernel,
+    device: torch.device,
+    dtype: torch.dtype,
+    size: int,
+    filters: tuple[float, float, int, float],
+    gap: float,
+    shift: int,
 ) -> bool:
     """Return whether a kernel draws what the tensor operations draw; tried once, before it is first used."""
+    temperature, top_p, top_k, min_p = filters
+    how = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p)
     try:
         unlike = rows_unlike(kernel, device, dtype, size, how, gap, shift)
         found = f"it draws other tokens in {unlike} of {TRIED_ROWS} rows" if unlike > TIED_ROWS else ""

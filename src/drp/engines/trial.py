@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from drp.engines.base import Sampling
+from drp.engines.pages import Pages
 from drp.engines.slots import SlotDecoder
 from drp.errors import out_of_memory
 
@@ -84,8 +85,8 @@ def _fault(model: PreTrainedModel, fused: "FusedStep | None", prompts: list[list
     small.fused, small.tried = fused, True
     small.prefill_tokens = 2 * max(map(len, prompts))
     small.allocate(max(map(len, prompts)), REPLAYED)
-    memory: Any = small.memory
-    memory.free.sort(key=lambda page: page * 5 % 11)  # no row's pages in order
+    assert isinstance(small.memory, Pages)  # for pyright
+    small.memory.free.sort(key=lambda page: page * 5 % 11)  # no row's pages in order
     graphed, look_every = small.graphed, small.look_every
     small.graphed, small.look_every = False, 1
     tokens, logits = _watched(small, prompts)
