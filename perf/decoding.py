@@ -59,7 +59,7 @@ def main() -> None:
     ]
     prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
     stop = tokenizer.eos_token_id
-    slots = SlotDecoder(model, [stop], args.slots)
+    slots = SlotDecoder(model, [stop], args.slots, fused=True)
 
     def in_slots(seed: int, count: int, limit: int, temperature: float = 0.6) -> Rows:
         seeds = [seed * 10_000 + i for i in range(count)]
@@ -138,6 +138,8 @@ def main() -> None:
             "device": where,
             "problems": args.problems,
             "slots": slots.slots,
+            "paged": slots.paged,
+            "fused": slots.fused is not None,
             "greedy_same": [same, count],
         }
         args.json.write_text(json.dumps(record | figures, indent=1, default=float) + "\n")

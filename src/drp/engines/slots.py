@@ -1,120 +1,61 @@
-"""Continuous batching in slots: static caches, one CUDA graph per shape, finished rows replaced at once.
+"""Continuous batching in slots: one CUDA graph per shape, finished rows replaced at once, memory by the page.
 
 Every row of the batch is a slot with a position of its own, so a finished row's slot takes the next
-prompt without padding or moving anything. Caches are allocated once and every decoding step is the
-same work at the same addresses, so on a GPU it is captured as a CUDA graph and replayed: a small
-model's step costs no launch overhead. On a CPU the same step runs as it is.
+prompt without padding or moving anything. Every decoding step is the same work at the same addresses, so on a GPU it
+is captured as a CUDA graph and replayed: a small model's step costs no launch overhead. On a CPU the same step runs as
+it is. Where keys and values lie is the business of :mod:`drp.engines.rooms` and, on a GPU, :mod:`drp.engines.pages`:
+there a row starts when there is memory for what it has, and goes back to the queue if others need that.
 """
 
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportPrivateImportUsage=false
-# pyright: reportPrivateUsage=false
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from drp.engines.base import Sampling
+from drp.engines.nucleus import kernels
+from drp.engines.occupancy import Occupancy
+from drp.engines.rooms import ATTENTION, Rooms
 from drp.engines.sampling import sample
 
-ATTENTION = "drp_slots"
+if TYPE_CHECKING:
+    from drp.engines.fused import FusedStep
+    from drp.engines.pages import Pages
+
 LENGTH_STEP = 128
-"""Attention spans a multiple of so many positions on a GPU: one graph each."""
+"""Rooms are a multiple of so many positions, and so is what attention over them spans on a GPU: one graph each."""
 PREFILL_TOKENS = 32_768
-MEMORY_SHARE = 0.7
-"""Most of the free GPU memory that caches may take."""
+SPARE_PAGES = 16
+"""A row starts if so many rows could take a page beside it, out of a hundred under way."""
 
 Done = tuple[int, list[int]]
 """A finished row: its index among the prompts and its new token ids, the stop token included."""
 
 
-def _attend(
-    _: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    **__: object,
-) -> tuple[Tensor, None]:
-    """Attention as ``AttentionInterface`` wants it, for one new token a row or a causal prefill.
+@dataclass
+class _Row:
+    """A prompt and what has become of it."""
 
-    For one token the query heads that share a key head stand where tokens would, so that keys and
-    values are read once and never repeated.
-    """
-    rows, heads, new, size = query.shape
-    # Shapes: query (rows, heads, new, size), key and value (rows, key heads, positions, size). With 8 heads on 2 key heads,
-    # query heads 0-3 read key head 0: as (rows, 2, 4, size) they are four "tokens" of it. Every token may see all positions
-    # that the mask allows, so it does not matter that they are one token's heads.
-    if new == 1:
-        query = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
-        out = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling)
-        return out.reshape(rows, 1, heads, value.shape[-1]), None
-    shared = heads // key.shape[1]
-    key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-    out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
-    return out.transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(ATTENTION, _attend)
-
-
-class _Slots:
-    """Where the rows of one forward pass live: shared by all layers of a cache."""
-
-    def __init__(self) -> None:
-        self.rows: Tensor | slice = slice(0, 0)
-        """Slots that are written."""
-        self.position: Tensor | None = None
-        """Where each row's new token goes; ``None`` during a prefill, which writes from 0."""
-        self.length = 0
-        """Positions that attention spans."""
-
-
-class _SlotLayer(DynamicLayer):
-    """One layer's keys and values of all slots, each written at its own position."""
-
-    def __init__(self, slots: int, room: int, at: _Slots) -> None:
-        super().__init__()
-        self.slots, self.room, self.at = slots, room, at
-        self.store: tuple[Tensor, Tensor] | None = None
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
-        """Store states of shape (rows, heads, new, size); return what the new tokens attend to."""
-        if self.store is None:
-            self.store = (self._room(key_states), self._room(value_states))
-            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
-        keys, values = self.store
-        at = self.at
-        if at.position is None:
-            width = key_states.shape[2]
-            keys[at.rows, :, :width], values[at.rows, :, :width] = key_states, value_states
-            return key_states, value_states
-        # One new token a row, row i in slot i: written at (i, its own position). Beyond a row's position stand zeros or what
-        # the slot's last owner left, which the mask hides.
-        count = len(at.position)
-        index = torch.arange(count, device=key_states.device)
-        keys[index, :, at.position] = key_states[:, :, 0]
-        values[index, :, at.position] = value_states[:, :, 0]
-        return keys[:count, :, : at.length], values[:count, :, : at.length]
-
-    def _room(self, states: Tensor) -> Tensor:
-        """Return room for all slots, laid out so that one position's states lie together."""
-        # Stored as (slots, room, heads, size) and seen as (slots, heads, room, size): writing a token touches one block.
-        _, heads, _, size = states.shape
-        return states.new_zeros((self.slots, self.room, heads, size)).transpose(1, 2)
-
-    def get_seq_length(self) -> int:
-        """Return 0: positions are given explicitly."""
-        return 0
+    index: int
+    prompt: Sequence[int]
+    seed: int
+    limit: int
+    """Most new tokens."""
+    made: list[int] = field(default_factory=list[int])
+    """Its tokens from before it went back to the queue."""
+    position: int = 0
+    """Where its newest token stands, as far as has been looked."""
+    order: int = 0
+    """When it started: the youngest makes way."""
 
 
 def fits(model: PreTrainedModel) -> bool:
@@ -132,36 +73,60 @@ class SlotDecoder:
     Args:
         model: A causal language model for which :func:`fits` is true, in eval mode on its device.
         stop_ids: Tokens that end a row.
-        slots: Rows decoded together; fewer where GPU memory does not hold their caches.
+        slots: Most rows decoded together; fewer where GPU memory does not hold their caches.
+        paged: Whether rows share pages of memory; ``None`` for wherever kernels can be compiled for the device.
+        fused: Whether the step may be computed by :mod:`drp.engines.fused`, which makes parameters views of larger ones:
+            not for a model under training.
+        pages: How many pages there are; ``None`` for as many as memory holds.
     """
 
-    def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], slots: int) -> None:
-        self.model, self.wanted = model, slots
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        stop_ids: Sequence[int],
+        slots: int,
+        *,
+        paged: bool | None = None,
+        fused: bool = False,
+        pages: int | None = None,
+    ) -> None:
+        self.model, self.wanted, self.pages = model, slots, pages
         self.device: torch.device = model.device
         self.graphed = self.device.type == "cuda"
+        self.paged = self.graphed and kernels("cuda") if paged is None else paged
+        self.fused: FusedStep | None = None
+        if self.paged and fused and kernels(self.device.type):
+            from drp.engines import fused as steps
+
+            self.fused = steps.FusedStep(model) if steps.fusable(model) else None
+        self.tried = not self.paged
+        """Whether what it decodes has been compared with what the model itself says."""
+        self.prefill_tokens = PREFILL_TOKENS
         self.look_every = 16 if self.graphed else 1  # looking costs a synchronisation on a GPU
         self.stops = torch.tensor(list(stop_ids), dtype=torch.long, device=self.device)
         self.room = self.limit_room = self.slots = 0
         self.seen: Tensor | None = None
         """Which tokens stand in each slot's prompt and completion, bool of shape (slots, vocabulary)."""
-        self.at = _Slots()
-        self.flying = self.drawn = 0
-        """Rows under way, and tokens drawn by all so far, about (a row that ends between two looks counts up to the second)."""
+        self.memory: Rooms | Pages | None = None
+        self.used = Occupancy()
+        self._started = 0
 
-    def _allocate(self, prompt: int, limit: int) -> None:
+    def allocate(self, prompt: int, limit: int) -> None:
         """Make room for prompts and new tokens of the given lengths; graphs of smaller rooms go."""
         # -(-a // b) * b rounds a up to a multiple of b: 200 and 56 need 256, 200 and 57 need 384.
         room = -(-(prompt + limit) // LENGTH_STEP) * LENGTH_STEP
         if room <= self.room and limit <= self.limit_room:
             return
-        self.cache: Any = None
-        self.seen = None
+        if not self.tried:
+            from drp.engines import trial
+
+            trial.settle(self)
+        self.memory = self.seen = None
         self.graphs: dict[tuple[int, int, Sampling], torch.cuda.CUDAGraph] = {}
+        self.pool = torch.cuda.graph_pool_handle() if self.graphed else None
         self.room, self.limit_room = max(room, self.room), max(limit, self.limit_room)
-        self.slots = self._affordable()
-        cache: Any = DynamicCache(config=self.model.config)
-        cache.layers[:] = [_SlotLayer(self.slots, self.room, self.at) for _ in cache.layers]
-        self.cache = cache
+        self.memory = self._memory()
+        self.slots = self.memory.slots
 
         def zeros(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
             return torch.zeros((self.slots, *shape), dtype=dtype, device=self.device)
@@ -172,17 +137,15 @@ class SlotDecoder:
         self.done = zeros(dtype=torch.bool)
         self.output = zeros(self.limit_room, dtype=torch.int32)
 
-    def _affordable(self) -> int:
-        if not self.graphed:
-            return self.wanted
-        torch.cuda.empty_cache()
-        config: Any = self.model.config.get_text_config()
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        # Bytes of one slot: keys and values, of every layer, head and position.
-        row = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize * self.room
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(1, min(self.wanted, int(free * MEMORY_SHARE / row)))
+    def _memory(self) -> "Rooms | Pages":
+        if not self.paged:
+            return Rooms(self.model, self.wanted, self.room)
+        from drp.engines.pages import Pages
+
+        pages = Pages(self.model, self.wanted, self.room, self.pages)
+        if self.fused is not None:
+            pages.create()
+        return pages
 
     @torch.inference_mode()
     def decode(
@@ -190,6 +153,7 @@ class SlotDecoder:
         prompts: Sequence[Sequence[int]],
         seeds: Sequence[int],
         how: Sampling,
+        limits: Sequence[int] | None = None,
     ) -> Iterator[Done]:
         """Yield each row as it ends; rows that have not stopped after ``max_new_tokens`` end there.
 
@@ -197,15 +161,24 @@ class SlotDecoder:
             prompts: Token ids, one sequence a row, of any lengths.
             seeds: One non-negative 63-bit seed a row.
             how: How tokens are drawn.
+            limits: Most new tokens of each row, where that is less than ``max_new_tokens``.
         """
-        before = str(self.model.config._attn_implementation)
-        self.model.set_attn_implementation(ATTENTION)
+        before = str(self.model.config._attn_implementation)  # pyright: ignore[reportPrivateUsage]
+        self.allocate(max(map(len, prompts)), how.max_new_tokens)
+        assert self.memory is not None  # for pyright: just allocated
+        self.model.set_attn_implementation(self.memory.attention)
+        most = how.max_new_tokens
         try:
-            self._allocate(max(map(len, prompts)), how.max_new_tokens)
             self._remember(how)
-            yield from self._run(prompts, seeds, how)
+            rows = [
+                _Row(i, prompt, seed, min(most, limits[i]) if limits else most)
+                for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+            ]
+            yield from self._run(deque(rows), how)
         finally:
             self.model.set_attn_implementation(before)
+            for slot in range(self.slots):  # a caller that stops early leaves rows behind
+                self.memory.let_go(slot)
 
     def _remember(self, how: Sampling) -> None:
         """Make room for which tokens each row has seen, where a penalty asks for that."""
@@ -213,70 +186,126 @@ class SlotDecoder:
             config: Any = self.model.config.get_text_config()
             self.seen = torch.zeros((self.slots, config.vocab_size), dtype=torch.bool, device=self.device)
 
-    def _run(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> Iterator[Done]:
-        owner: list[int] = []  # the prompt in each slot in use
-        following = 0
-        while following < len(prompts) or owner:
-            free = self.slots - len(owner)
+    def _run(self, waiting: deque[_Row], how: Sampling) -> Iterator[Done]:
+        assert self.memory is not None  # for pyright
+        live: list[_Row] = []
+        while waiting or live:
+            free = self.slots - len(live)
             # Filling stops decoding for a prefill, so slots that are free wait until they are a sixteenth of all.
-            if following < len(prompts) and free >= max(1, self.slots // 16):
-                taken = list(range(following, min(following + free, len(prompts))))
-                self._fill(len(owner), [prompts[i] for i in taken], [seeds[i] for i in taken], how)
-                owner += taken
-                following += len(taken)
-            self.flying = len(owner)
-            self._advance(len(owner), how)
-            self.drawn += len(owner) * self.look_every
-            ended = self.done[: len(owner)].nonzero().flatten().tolist()
+            if waiting and free >= max(1, self.slots // 16):
+                taken = self._admit(waiting, live)
+                if taken:
+                    self._fill(len(live), taken, how)
+                    live += taken
+            live = self._secure(waiting, live)
+            self.used.flying = len(live)
+            self._advance(live, how)
+            self.used.drawn += len(live) * self.look_every
+            self.used.most_rows = max(self.used.most_rows, len(live))
+            ended = self.done[: len(live)].nonzero().flatten().tolist()
+            for row in live:
+                row.position += self.look_every
             if not ended:
                 continue
             lengths = (self.step[ended]).tolist()
-            for row, length, ids in zip(ended, lengths, self.output[ended].tolist(), strict=True):
-                yield owner[row], ids[:length]
-            owner = self._compact(owner, set(ended))
-            self.flying = len(owner)
+            for slot, length, ids in zip(ended, lengths, self.output[ended].tolist(), strict=True):
+                self.memory.let_go(slot)
+                self.used.tokens += length
+                yield live[slot].index, ids[:length]
+            live = self._compact(live, set(ended))
+            self.used.flying = len(live)
 
-    def _fill(self, first: int, prompts: list[Sequence[int]], seeds: list[int], how: Sampling) -> None:
-        """Put prompts into the slots from ``first`` on: all but their last token goes into the caches."""
+    def _admit(self, waiting: deque[_Row], live: list[_Row]) -> list[_Row]:
+        """Return the rows that start now: as many as there are slots and memory for, in their order."""
+        assert self.memory is not None  # for pyright
+        taken: list[_Row] = []
+        while waiting and len(live) + len(taken) < self.slots:
+            row, slot = waiting[0], len(live) + len(taken)
+            tokens = min(len(row.prompt) + len(row.made) + self.look_every, len(row.prompt) + row.limit)
+            spare = -(-slot * SPARE_PAGES // 100)
+            if not self.memory.hold(slot, tokens, spare):
+                break
+            row.order = self._started = self._started + 1
+            taken.append(waiting.popleft())
+        return taken
+
+    def _secure(self, waiting: deque[_Row], live: list[_Row]) -> list[_Row]:
+        """See that every row has memory for the next steps; where there is none, the youngest go back to the queue."""
+        assert self.memory is not None  # for pyright
+        back: set[int] = set()
+        for slot in sorted(range(len(live)), key=lambda slot: live[slot].order):
+            row = live[slot]
+            # While it decodes, a row that ended meanwhile still writes at its last position: never beyond its limit.
+            tokens = min(row.position + 1 + self.look_every, len(row.prompt) + row.limit)
+            while slot not in back and not self.memory.hold(slot, tokens):
+                youngest = max(set(range(len(live))) - back, key=lambda slot: live[slot].order)
+                back.add(youngest)
+                self.memory.let_go(youngest)
+        if not back:
+            return live
+        for slot in sorted(back, key=lambda slot: -live[slot].order):
+            row = live[slot]
+            row.made = self.output[slot, : int(self.step[slot])].tolist()
+            waiting.appendleft(row)
+        self.used.set_back += len(back)
+        return self._compact(live, back)
+
+    def _fill(self, first: int, rows: list[_Row], how: Sampling) -> None:
+        """Put rows into the slots from ``first`` on: all but their last token goes into the caches."""
+        assert self.memory is not None  # for pyright
+        prompts = [[*row.prompt, *row.made] for row in rows]
         end = first + len(prompts)
+        for row, prompt in zip(rows, prompts, strict=True):
+            row.position = len(prompt) - 1
         lengths = torch.tensor([len(p) for p in prompts])
         self.position[first:end] = (lengths - 1).to(self.device)
         self.token[first:end] = torch.tensor([p[-1] for p in prompts]).to(self.device)
-        self.seed[first:end] = torch.tensor(seeds, dtype=torch.long).to(self.device)
-        self.last[first:end] = how.max_new_tokens - 1
-        self.step[first:end] = 0
+        self.seed[first:end] = torch.tensor([r.seed for r in rows], dtype=torch.long).to(self.device)
+        self.last[first:end] = torch.tensor([r.limit - 1 for r in rows]).to(self.device)
+        self.step[first:end] = torch.tensor([len(r.made) for r in rows]).to(self.device)
+        for slot, row in enumerate(rows, first):
+            if row.made:
+                self.output[slot, : len(row.made)] = torch.tensor(row.made, dtype=torch.int32).to(self.device)
         self.done[first:end] = False
         if how.repetition_penalty != 1 and self.seen is not None:
             self.seen[first:end] = False
-            for row, prompt in enumerate(prompts, first):
-                self.seen[row, torch.tensor(list(prompt)).to(self.device)] = True
+            for slot, prompt in enumerate(prompts, first):
+                self.seen[slot, torch.tensor(prompt).to(self.device)] = True
         # The last token of a prompt is not prefilled: the first step feeds it, and draws what follows from its logits.
         width = int(lengths.max()) - 1
-        per_pass = max(1, PREFILL_TOKENS // max(1, width))
+        per_pass = max(1, self.prefill_tokens // max(1, width))
         for start in range(0, len(prompts) if width else 0, per_pass):
             part = prompts[start : start + per_pass]
             ids = torch.zeros((len(part), width), dtype=torch.long)
             for row, prompt in enumerate(part):
-                ids[row, : len(prompt) - 1] = torch.tensor(list(prompt[:-1]))
+                ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
             # Padding stands on the right, where no real token sees it; decoding overwrites it.
-            self.at.rows, self.at.position = slice(first + start, first + start + len(part)), None
+            self.memory.prefill(first + start, [len(prompt) - 1 for prompt in part], width)
             places = torch.arange(width, device=self.device).expand(len(part), -1)
             mask = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=self.device)  # taken as it is
             self._forward(ids.to(self.device), mask, places)
 
-    def _advance(self, rows: int, how: Sampling) -> None:
-        """Decode ``look_every`` tokens of the first ``rows`` slots."""
-        needed = int(self.position[:rows].max()) + self.look_every
+    def _advance(self, live: list[_Row], how: Sampling) -> None:
+        """Decode ``look_every`` tokens of the rows, which are in the first slots."""
+        assert self.memory is not None  # for pyright
+        rows, needed = len(live), max(row.position for row in live) + self.look_every
+        self.memory.idle(rows, self.slots)
         if not self.graphed:
+            self.used.slot_steps += self.slots
             self._step(rows, min(needed, self.room), how)
             return
+        # Sizes are powers of two up to 64, then four to each doubling, so few shapes, and graphs, serve all steps.
+        power = 1 << (rows - 1).bit_length()
+        grain = max(16, power // 4 if rows > 64 else power)
+        size = min(self.slots, -(-rows // grain) * grain)
         length = min(-(-needed // LENGTH_STEP) * LENGTH_STEP, self.room)
-        # Sizes are powers of two from 16 on and spans multiples of 128, so few shapes, and graphs, serve all steps.
-        size = min(self.slots, max(16, 1 << (rows - 1).bit_length()))
         self.done[rows:size] = True  # slots beyond the rows in use ride along and change nothing
-        key = (size, length, how)
+        self.position[rows:size] = 0
+        # Over rooms attention spans a length; over pages it spans each row's own, cut into parts.
+        key = (size, self.memory.shape_of(size, length), how)
         if key not in self.graphs:
-            self.graphs[key] = self._capture(*key)
+            self.graphs[key] = self._capture(size, length, how)
+        self.used.slot_steps += self.look_every * self.slots
         for _ in range(self.look_every):
             self.graphs[key].replay()
 
@@ -293,7 +322,7 @@ class SlotDecoder:
         for part, value in zip(state, saved, strict=True):
             part.copy_(value)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self.pool):
             self._step(size, length, how)
         return graph
 
@@ -301,11 +330,9 @@ class SlotDecoder:
         """Feed each row's newest token and draw the next; rows that are done stay as they are."""
         token, position, step = self.token[:rows], self.position[:rows], self.step[:rows]
         done, output = self.done[:rows], self.output[:rows]
-        self.at.position, self.at.length = position, length
-        mask = torch.arange(length, device=self.device) <= position.unsqueeze(-1)
-        result = self._forward(token.unsqueeze(-1), mask[:, None, None], position.unsqueeze(-1))
+        logits = self.logits(token, position, length)
         seen = self.seen[:rows] if how.repetition_penalty != 1 and self.seen is not None else None
-        drawn = sample(result.logits[:, -1], self.seed[:rows], step, how, seen)
+        drawn = sample(logits, self.seed[:rows], step, how, seen)
         if seen is not None:
             seen.scatter_(1, drawn.unsqueeze(-1), True)
         # Nothing here may depend on values on the host, or the graph could not replay it: rows that are done are computed like
@@ -321,13 +348,23 @@ class SlotDecoder:
         position += goes_on.long()
         done |= ends
 
-    def _forward(self, ids: Tensor, mask: Tensor, places: Tensor) -> Any:
+    def logits(self, token: Tensor, position: Tensor, length: int) -> Tensor:
+        """Feed one token a row at its position, both of shape (rows,); return logits of shape (rows, vocabulary)."""
+        assert self.memory is not None  # for pyright
+        mask = self.memory.step(position, length)
+        if self.fused is not None:
+            memory: Any = self.memory  # pages: nothing else is fused
+            return self.fused(token, position, memory)
+        return self._forward(token.unsqueeze(-1), mask, position.unsqueeze(-1)).logits[:, -1]
+
+    def _forward(self, ids: Tensor, mask: Tensor | None, places: Tensor) -> Any:
         """Run the model on tokens at places, both of shape (rows, new), over the caches."""
+        assert self.memory is not None  # for pyright
         return self.model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=places,
-            past_key_values=self.cache,
+            past_key_values=self.memory.cache,
             use_cache=True,
             logits_to_keep=1,
         )
@@ -335,27 +372,20 @@ class SlotDecoder:
     def _seen(self) -> tuple[Tensor, ...]:
         return () if self.seen is None else (self.seen,)
 
-    def _compact(self, owner: list[int], ended: set[int]) -> list[int]:
+    def _compact(self, live: list[_Row], ended: set[int]) -> list[_Row]:
         """Move the last rows still under way into slots that ended; return who is where."""
+        assert self.memory is not None  # for pyright
         # Rows 0..4 with 1 and 4 ended: 3 stay, the hole is 1, the mover 3, and rows 0, 3, 2 are then 0, 1, 2.
-        kept = len(owner) - len(ended)
-        holes = sorted(row for row in ended if row < kept)
-        movers = [row for row in range(kept, len(owner)) if row not in ended]
+        kept = len(live) - len(ended)
+        holes = sorted(slot for slot in ended if slot < kept)
+        movers = [slot for slot in range(kept, len(live)) if slot not in ended]
         if holes:
             to = torch.tensor(holes, device=self.device)
             source = torch.tensor(movers, device=self.device)
-            state = (
-                self.token,
-                self.position,
-                self.step,
-                self.seed,
-                self.last,
-                self.done,
-                self.output,
-                *self._seen(),
-            )
-            for part in (*state, *(part for layer in self.cache.layers for part in layer.store)):
+            state = (self.token, self.position, self.step, self.seed, self.last, self.done, self.output)
+            for part in (*state, *self._seen()):
                 part[to] = part[source]
+            self.memory.move(holes, movers)
             for hole, mover in zip(holes, movers, strict=True):
-                owner[hole] = owner[mover]
-        return owner[:kept]
+                live[hole] = live[mover]
+        return live[:kept]

@@ -22,8 +22,8 @@ from drp.errors import EngineError, out_of_memory
 from drp.records import Completion, Usage
 from drp.text.thinking import THINK, Tags, split_thinking
 
-REFILLS = 4
-"""On a GPU a batch holds so many times the slots."""
+REFILLS = 16
+"""On a GPU a batch holds so many times the slots: its last rows leave slots idle, and the fewer such ends the better."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -137,7 +137,9 @@ class TransformersEngine:
         self.model = load_model(path, device, dtype)
         self.stop_ids = stop_ids(self.model, self.tokenizer)
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0) or 0)
-        self._slots = SlotDecoder(self.model, self.stop_ids, batch_size) if fits(self.model) else None
+        self._slots = (
+            SlotDecoder(self.model, self.stop_ids, batch_size, fused=True) if fits(self.model) else None
+        )
         refilled = self._slots is not None and self.model.device.type == "cuda"
         self._planned = batch_size * (REFILLS if refilled else 1)
 
@@ -149,12 +151,12 @@ class TransformersEngine:
     @property
     def flying(self) -> int:
         """How many requests are being decoded."""
-        return self._slots.flying if self._slots else 0
+        return self._slots.used.flying if self._slots else 0
 
     @property
     def drawn(self) -> int:
         """Tokens drawn so far."""
-        return self._slots.drawn if self._slots else 0
+        return self._slots.used.drawn if self._slots else 0
 
     @property
     def identity(self) -> dict[str, str]:
