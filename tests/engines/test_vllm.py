@@ -150,25 +150,43 @@ def trained(student_path: str, out: Path) -> Path:
     return out / "model"
 
 
+def lead_where_they_part(student: TransformersEngine, request: Request, other: Completion) -> float:
+    """Return by how many nats a model's next token leads the second, where its greedy text and another part."""
+    ids, _ = student._render(request)
+    theirs = f"{other.thinking}{student.tags.close}{other.answer}"
+    made = student.model.generate(
+        torch.tensor([ids]),
+        max_new_tokens=300,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    written = made.sequences[0, len(ids) :].tolist()
+    for step, logits in enumerate(made.logits):
+        text = student.tokenizer.decode(written[: step + 1])
+        if not theirs.startswith(text.lstrip()) and student.tags.close not in text:
+            best = logits[0].topk(2).values
+            return float(best[0] - best[1])
+    return math.inf
+
+
 def test_an_adapter_is_its_merged_model(
     built: None, student_path: str, student: TransformersEngine, tmp_path: Path
 ) -> None:
-    pytest.importorskip(
-        "vllm", reason="vLLM is not installed here; make test-vllm has an environment with it"
-    )
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    """Added to each layer's output or to its weights: not the same rounding, so a dead heat may fall the other way."""
     model = trained(student_path, tmp_path)
-    few = PROBLEMS[:25]
-    merged = answers(
-        TransformersEngine(str(model), device="cpu", batch_size=25), few, temperature=0.0, max_new_tokens=300
-    )
+    few, greedy = PROBLEMS[:25], {"temperature": 0.0, "max_new_tokens": 300}
+    alone = TransformersEngine(str(model), device="cpu", batch_size=25)
+    merged, base = answers(alone, few, **greedy), answers(student, few, **greedy)
+    assert sum(base[i] != merged[i] for i in base) > 10, "an adapter that changes nothing proves nothing"
     engine = opened(student_path, settings=SETTINGS.model_copy(update={"lora": True}), trained=str(model))
     assert engine.adapter == tmp_path / "adapter" and engine.path == student_path
-    over = answers(engine, few, temperature=0.0, max_new_tokens=300)
+    over = answers(engine, few, **greedy)
     run_until_done(engine.close())
-    base = answers(student, few, temperature=0.0, max_new_tokens=300)
-    assert sum(base[i] != merged[i] for i in base) > 10, "an adapter that changes nothing proves nothing"
-    assert [i for i in merged if merged[i] != over[i]] == []
+    parted = [p for p in few if merged[p.id] != over[p.id]]
+    leads = [lead_where_they_part(alone, asked(p, **greedy), over[p.id]) for p in parted]
+    print(f"{len(parted)} of {len(few)} differ, where the next token led by {leads} nats")
+    assert len(parted) <= 2 and all(lead < 1e-3 for lead in leads)
 
 
 # Without vLLM.

@@ -67,8 +67,9 @@ class VllmEngine:
 
     @property
     def name(self) -> str:
-        """Folder or hub name of the model."""
-        return Path(self.path).name
+        """Folder or hub name of the model, and of the adapter over it."""
+        name = Path(self.path).name
+        return f"{name}+{self.adapter.name}" if self.adapter else name
 
     @property
     def identity(self) -> dict[str, str]:
