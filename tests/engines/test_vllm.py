@@ -133,21 +133,27 @@ def test_a_prompt_beyond_the_context_is_refused(vllm: Any) -> None:
         run_until_done(collect(vllm, [long]))
 
 
-def trained(student_path: str, out: Path) -> Path:
-    """Save an adapter that changes what the student writes, and the model merged from it, as training does."""
+def trained(student_path: str, out: Path) -> tuple[str, str]:
+    """Save a student, an adapter that changes what it writes, and the model merged from both, as training does.
+
+    The student is kept in float32: a merged model is rounded to the format of the student's file, an adapter is not.
+    """
     from peft import LoraConfig, get_peft_model
 
     from drp.engines.transformers_engine import load_tokenizer
     from drp.training.saving import save_student
 
     torch.manual_seed(0)
+    exact, tokenizer = str(out / "student"), load_tokenizer(student_path)
     model = AutoModelForCausalLM.from_pretrained(student_path, dtype=torch.float32)
+    model.save_pretrained(exact)
+    tokenizer.save_pretrained(exact)
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"))
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.03)
-    save_student(tuned, load_tokenizer(student_path), student_path, out, "a test")
-    return out / "model"
+    save_student(tuned, tokenizer, exact, out, "a test")
+    return exact, str(out / "model")
 
 
 def lead_where_they_part(student: TransformersEngine, request: Request, other: Completion) -> float:
@@ -174,19 +180,19 @@ def test_an_adapter_is_its_merged_model(
     built: None, student_path: str, student: TransformersEngine, tmp_path: Path
 ) -> None:
     """Added to each layer's output or to its weights: not the same rounding, so a dead heat may fall the other way."""
-    model = trained(student_path, tmp_path)
+    exact, model = trained(student_path, tmp_path)
     few, greedy = PROBLEMS[:25], {"temperature": 0.0, "max_new_tokens": 300}
-    alone = TransformersEngine(str(model), device="cpu", batch_size=25)
+    alone = TransformersEngine(model, device="cpu", batch_size=25)
     merged, base = answers(alone, few, **greedy), answers(student, few, **greedy)
     assert sum(base[i] != merged[i] for i in base) > 10, "an adapter that changes nothing proves nothing"
-    engine = opened(student_path, settings=SETTINGS.model_copy(update={"lora": True}), trained=str(model))
-    assert engine.adapter == tmp_path / "adapter" and engine.path == student_path
+    engine = opened(exact, settings=SETTINGS.model_copy(update={"lora": True}), trained=model)
+    assert engine.adapter == tmp_path / "adapter" and engine.path == exact
     over = answers(engine, few, **greedy)
     run_until_done(engine.close())
     parted = [p for p in few if merged[p.id] != over[p.id]]
     leads = [lead_where_they_part(alone, asked(p, **greedy), over[p.id]) for p in parted]
     print(f"{len(parted)} of {len(few)} differ, where the next token led by {leads} nats")
-    assert len(parted) <= 2 and all(lead < 1e-3 for lead in leads)
+    assert len(parted) <= 2 and all(lead < 2e-4 for lead in leads)
 
 
 # Without vLLM.
