@@ -67,5 +67,6 @@ ENGINES: Registry[EngineSettings] = Registry(
     {
         "transformers": "drp.engines.local:TransformersSettings",
         "openai": "drp.engines.served:OpenAISettings",
+        "vllm": "drp.engines.vllm_settings:VllmSettings",
     },
 )

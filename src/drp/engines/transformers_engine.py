@@ -16,11 +16,11 @@ from transformers.utils import logging
 from drp.engines.base import Reply, Request, Sampling
 from drp.engines.decoding import decode
 from drp.engines.encoding import encode, render_prompt
+from drp.engines.generated_ids import completion_of
 from drp.engines.identity import model_identity, pretrained
 from drp.engines.slots import SlotDecoder, fits
 from drp.errors import EngineError, out_of_memory
-from drp.records import Completion, Usage
-from drp.text.thinking import THINK, Tags, split_thinking
+from drp.text.thinking import THINK, Tags
 
 REFILLS = 16
 """On a GPU a batch holds so many times the slots: its last rows leave slots idle, and the fewer such ends the better."""
@@ -106,13 +106,20 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     Raises:
         EngineError: There is none.
     """
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    return end_ids(model.generation_config, tokenizer, model.name_or_path)
+
+
+def end_ids(generation_config: Any, tokenizer: Any, name: str) -> list[int]:
+    """Return the same of a model that is not loaded here.
+
+    Raises:
+        EngineError: There is none.
+    """
+    configured = getattr(generation_config, "eos_token_id", None)
     stops = configured if isinstance(configured, list) else [configured]
     found = sorted({int(s) for s in [*stops, tokenizer.eos_token_id] if s is not None})
     if not found:
-        raise EngineError(
-            f"{model.name_or_path} names no end token; set eos_token_id in its generation_config.json"
-        )
+        raise EngineError(f"{name} names no end token; set eos_token_id in its generation_config.json")
     return found
 
 
@@ -209,7 +216,10 @@ class TransformersEngine:
             prompts, seeds, sampling.model_copy(update={"max_new_tokens": limit})
         ):
             ids, opened = rendered[row]
-            yield Reply(batch[row].id, self._completion(output, len(ids), opened))
+            outcome = completion_of(
+                self.tokenizer, output, len(ids), self.stop_ids, opened=opened, tags=self.tags
+            )
+            yield Reply(batch[row].id, outcome)
 
     def _decode(
         self, prompts: list[list[int]], seeds: list[int], how: Sampling
@@ -217,39 +227,6 @@ class TransformersEngine:
         if self._slots is not None:
             return self._slots.decode(prompts, seeds, how)
         return enumerate(decode(self.model, prompts, seeds, how, self.stop_ids))
-
-    def _completion(self, output: list[int], prompt_tokens: int, opened: bool) -> Completion:
-        stopped = bool(output) and output[-1] in self.stop_ids
-        body = output[:-1] if stopped else output
-        text = self.tokenizer.decode(body, skip_special_tokens=False)
-        thinking, answer, closed = split_thinking(text, opened=opened, cut=not stopped, tags=self.tags)
-        return Completion(
-            thinking=thinking,
-            answer=answer,
-            closed=closed,
-            finish_reason="stop" if stopped else "length",
-            usage=Usage(
-                prompt_tokens=prompt_tokens,
-                completion_tokens=len(output),
-                thinking_tokens=self._thinking_tokens(output, closed, bool(thinking)),
-            ),
-        )
-
-    def _thinking_tokens(self, output: list[int], closed: bool, thought: bool) -> int:
-        """Count generated ids up to and including the closing tag, from the ids themselves."""
-        if not closed:
-            return len(output) if thought else 0
-        tag = self.tokenizer.convert_tokens_to_ids(self.tags.close)
-        if tag != self.tokenizer.unk_token_id and tag in output:
-            return output.index(tag) + 1
-        low, high = 0, len(output)  # the tag is spelled in several tokens: find where it completes
-        while low < high:
-            middle = (low + high) // 2
-            if self.tags.close in self.tokenizer.decode(output[:middle], skip_special_tokens=False):
-                high = middle
-            else:
-                low = middle + 1
-        return low
 
     async def close(self) -> None:
         """Drop the model."""
