@@ -29,6 +29,7 @@ from drp.records import Problem, Record
 from drp.runs import layout
 from drp.runs.concurrency import run_until_done
 from drp.text.tokens import FileTokenCounter
+from drp.training.tracking import lacking
 
 ANSWER_S = 10.0
 """Seconds an endpoint has to say which models it serves."""
@@ -107,6 +108,8 @@ def preflight(
     missing = _packages("torch", "transformers") if local else []
     if layout.TRAIN in stages:
         missing += _packages("trl", "peft", "datasets", "accelerate")
+        if said := lacking(recipe.train.tracker):
+            findings.append(_problem("train.tracker", said))
     if missing:
         findings.append(_problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
     elif local:

@@ -29,6 +29,7 @@ from drp.training.order import EpochSampler, OrderedByEpoch
 from drp.training.processes import launch, process_count
 from drp.training.saving import save_student
 from drp.training.settings import StudentModel, TrainSettings
+from drp.training.tracking import tracking
 
 HOW = {
     "sft": "fine-tuned on traces by their likelihood",
@@ -119,7 +120,7 @@ def _arguments(
         "save_strategy": "steps",
         "save_steps": settings.save_steps,
         "save_total_limit": 1,
-        "report_to": "none",
+        **tracking(settings.tracker, work.parent),
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": gpu,
