@@ -47,7 +47,9 @@ def test_the_name_of_a_run_is_that_of_its_folder_and_no_path(
     assert named == ["mine", "mine-round-1"]
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="the extra tensorboard is not installed")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("tensorboard"), reason="the extra tensorboard is not installed"
+)
 def test_the_curve_of_a_training_is_in_tensorboard(
     student_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ Rooms are imported when a function runs: what reads files waits for no engine. T
 
 from drp.api.forecasts import estimate, plan
 from drp.api.models import merge
+from drp.api.publishing import push
 from drp.api.results import compare, grade, report, view
 from drp.api.stages import evaluate, generate, prune, run, train
 
@@ -22,6 +23,7 @@ __all__ = [
     "merge",
     "plan",
     "prune",
+    "push",
     "report",
     "run",
     "train",

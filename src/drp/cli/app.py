@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from drp.cli.push import push
 from drp.cli.results import compare, grade, report, tasks
 from drp.cli.stages import estimate, evaluate, generate, merge, prune, run, train
 from drp.cli.view import view
@@ -36,7 +37,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, tasks):
+for command in (
+    run,
+    generate,
+    prune,
+    estimate,
+    train,
+    merge,
+    evaluate,
+    report,
+    view,
+    push,
+    grade,
+    compare,
+    tasks,
+):
     app.command()(command)
 
 
