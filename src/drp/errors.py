@@ -96,6 +96,10 @@ class TrainingError(DrpError):
     """Training could not start or did not produce a usable model."""
 
 
+class HubError(DrpError):
+    """The Hugging Face hub refused what was pushed, or did not answer."""
+
+
 class MissingExtraError(DrpError):
     """An optional dependency is needed and absent."""
 

@@ -23,6 +23,7 @@ from drp.recipe import Recipe
 from drp.records import Problem
 from drp.runs import layout
 from drp.text.tokens import FileTokenCounter
+from drp.training.tracking import lacking
 
 BYTES_A_TRACE = 40_000
 """About what one trace of 10,000 tokens takes on disk."""
@@ -87,6 +88,8 @@ def preflight(
     missing = _packages("torch", "transformers") if local else []
     if layout.TRAIN in stages:
         missing += _packages("trl", "peft", "datasets", "accelerate")
+        if said := lacking(recipe.train.tracker):
+            findings.append(_problem("train.tracker", said))
     if missing:
         findings.append(problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
     elif local and not light:

@@ -13,6 +13,7 @@ from drp.api.exports import export
 from drp.api.first_minutes import doctor, init, recipes
 from drp.api.forecasts import estimate, forecast, plan
 from drp.api.models import merge
+from drp.api.publishing import push
 from drp.api.results import compare, grade, report, view
 from drp.api.stages import evaluate, generate, prune, run, train
 
@@ -30,6 +31,7 @@ __all__ = [
     "merge",
     "plan",
     "prune",
+    "push",
     "recipes",
     "report",
     "run",

@@ -7,6 +7,7 @@ RUN/explore/NAME/                what a method draws beyond the student's own tr
 RUN/evaluate/base/ distilled/    the completions of both models; prompted/ where nothing was trained
 RUN/superseded/                  stage folders made with other settings
 RUN/report/                      pages and figures; never read by a stage
+RUN/push/adapter/ model/ …       what `drp push` sends to the hub, with cards; never read by a stage
 """
 
 GENERATE, EXPLORE, PRUNE, TRAIN, EVALUATE, REPORT = (
@@ -62,6 +63,9 @@ FIRST_EXAMPLE = "first_example.txt"
 MERGED = "merged.json"
 """At which scale of its adapter the model beside it was merged."""
 
+TENSORBOARD = "tensorboard"
+"""Curves for TensorBoard, where ``train.tracker`` names it."""
+
 
 def training_part(kind: str, number: int) -> str:
     """Return the folder of one of several trainings in a row: a ``phase`` or a ``round``."""
@@ -76,3 +80,8 @@ VIEW = "view.html"
 """A page of several runs, with the first of them."""
 REFUSED = "refused.md"
 """Pruned traces that the checks refused, with examples."""
+
+# Of what is pushed.
+PUSH = "push"
+DATASET = "dataset"
+"""The pruned traces as a data set, beside the adapter and the model, which are called as in ``train/``."""

@@ -36,6 +36,7 @@ from drp.training.rollouts import Drawn, IsCorrect, Rollouts, Scoring, Task
 from drp.training.saving import save_model, save_student, stored_dtype
 from drp.training.settings import GrpoSettings, StudentModel, TrainSettings
 from drp.training.sft import Listener, last_checkpoint, unheard
+from drp.training.tracking import tracking
 
 COUNTS = "counts.json"
 """What had been sampled when a round ended, in its folder."""
@@ -227,7 +228,7 @@ class _Round:
             save_strategy="steps",
             save_steps=steps_between(settings),
             save_total_limit=2,  # the newest may lack its last file
-            report_to="none",
+            **tracking(self.how.adapter.tracker, self.out),
             disable_tqdm=True,
             shuffle_dataset=True,
             mask_truncated_completions=False,

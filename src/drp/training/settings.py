@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from drp.records import Record
 from drp.runs.fingerprints import EXECUTION, UNLESS_SET
 from drp.text.thinking import THINK, Tags
+from drp.training.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class TrainSettings(Record):
     """Whether activations are computed again on the way back, on a GPU: less memory, half as much time again (``auto``: in as many layers as it takes)."""
     save_steps: int = Field(default=200, ge=1, json_schema_extra=EXECUTION)
     """A crash loses at most this many steps."""
+    tracker: Tracker = Field(default="none", json_schema_extra=EXECUTION)
+    """Where curves of loss (and reward) also go: none, tensorboard (RUN/train/tensorboard), wandb or trackio, each an extra."""
 
     @model_validator(mode="after")
     def _kinds(self) -> "TrainSettings":

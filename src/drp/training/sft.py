@@ -32,6 +32,7 @@ from drp.training.processes import launch, process_count
 from drp.training.recompute import Recompute
 from drp.training.saving import save_student, save_whole
 from drp.training.settings import StudentModel, TrainSettings
+from drp.training.tracking import tracking
 
 HOW = {
     "sft": "fine-tuned on traces by their likelihood",
@@ -103,7 +104,7 @@ def _arguments(
         "save_strategy": "steps",
         "save_steps": settings.save_steps,
         "save_total_limit": 1,
-        "report_to": "none",
+        **tracking(settings.tracker, work.parent),
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": gpu,
