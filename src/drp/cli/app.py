@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from drp.cli.diagnose import diagnose
 from drp.cli.export import export
 from drp.cli.first_minutes import doctor, init, recipes
 from drp.cli.plan import plan
@@ -57,7 +58,7 @@ def common(
 
 
 VERBS = (
-    init, doctor, recipes, plan, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, export, tasks,
+    init, doctor, recipes, diagnose, plan, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, export, tasks,
 )  # fmt: skip
 for command in VERBS:
     app.command()(command)
