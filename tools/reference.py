@@ -192,9 +192,8 @@ def cli_page() -> str:
     ]  # fmt: skip
     for name, command in group.commands.items():
         context = command.make_context(name, ["--help"], resilient_parsing=True)
-        usage = re.sub(
-            r"\[(\w+)\]", lambda m: f"[{m[1].upper()}]", command.get_usage(context).partition(name)[2]
-        )
+        said = command.get_usage(context).partition(name)[2]
+        usage = re.sub(r"[\[{](\w+)[\]}]", lambda found: found[0].strip("{}").upper(), said)
         lines += [
             f"## `drp {name}`\n",
             f"{command.help}\n",
