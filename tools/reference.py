@@ -157,7 +157,7 @@ def settings_page() -> str:
         _NOTE,
         "# Settings\n",
         "Everything a recipe can say, with its default. A recipe is YAML; a misspelt field is answered with the one you meant. On the",
-        "command line a change is `section.field=value`, and a mapping may stand where settings are: `prune.teacher={kind: student, coherence: 4}`.",
+        "command line a change is `SECTION.FIELD=VALUE`, and a mapping may stand where settings are: `prune.teacher={kind: student, coherence: 4}`.",
         "Settings marked ⟳ change how a stage runs or how far it goes, not what one record is: changing them re-runs nothing that is on file.\n",
         "## The recipe\n",
         *rows(Recipe, ""),
