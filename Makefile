@@ -1,6 +1,7 @@
 # make demo    the whole job on the embedded student: no GPU, no key
 # make test    the tests
 # make check   formatting, lint, types, import order
+# make docs    the documents as a site, in site/
 # make setup   only create .venv; on Linux without a GPU, TORCH_BACKEND=cpu saves the CUDA packages
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ ifdef TORCH_BACKEND
 BACKEND := --torch-backend $(TORCH_BACKEND)
 endif
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check format docs clean
 
 setup: $(STAMP)
 
@@ -44,5 +45,13 @@ format: setup
 	@$(BIN)/ruff format src tests tools perf
 	@$(BIN)/ruff check --fix src tests tools perf
 
+# In an environment of its own: the site needs nothing of ours but the files.
+DOCS := .venv-docs
+docs:
+	@test -x $(DOCS)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS) && \
+		$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10'; }
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) runs .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DOCS) site runs .ruff_cache .import_linter_cache

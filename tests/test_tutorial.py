@@ -17,7 +17,7 @@ NOTEBOOK = ROOT / "docs" / "notebook" / "first_steps.ipynb"
 FEW = {
     "run": ("--limit=3", "train.epochs=1", "generate.sampling.max_new_tokens=400", "evaluate.sampling.max_new_tokens=50",
             "evaluate.benchmarks=[{benchmark: mini-gsm}]"),
-    "diagnose": ("--limit=2", "--pruned=2", "generate.sampling.max_new_tokens=300"),
+    "diagnose": ("--limit=1", "--pruned=1", "generate.sampling.max_new_tokens=120"),
 }  # fmt: skip
 """What makes a command of the documents short; it stands behind the command's own, and so wins."""
 
@@ -32,7 +32,7 @@ def follow(page: str) -> None:
         verb, *arguments = shlex.split(command, comments=True)[1:]
         short = FEW.get(verb, ())
         if any(a.endswith(".jsonl") for a in arguments) and verb == "diagnose":
-            short = ("--pruned=2",)
+            short = ("--pruned=1",)
         done = CliRunner().invoke(app, [verb, *arguments, *short])
         assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
 
