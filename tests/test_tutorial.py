@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools import notebook
 from typer.testing import CliRunner
 
 from drp.cli.app import app
 from tests.test_documents import FENCE
-from tools import notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "docs" / "notebook" / "first_steps.ipynb"
@@ -64,9 +64,13 @@ def test_the_notebook_runs() -> None:
             source = "".join(cell["source"]).replace("problems = 40", "problems = 4")
             outputs = notebook.run_cell(source, namespace)
             assert [o["output_type"] for o in outputs] == [o["output_type"] for o in cell["outputs"]], source
-            if outputs and "problems" not in source and "{" not in source:  # what no number of problems changes
+            if (
+                outputs and "problems" not in source and "{" not in source
+            ):  # what no number of problems changes
                 told = {"text", "data"}
                 assert [{k: o.get(k) for k in told} for o in outputs] == [
                     {k: o.get(k) for k in told} for o in cell["outputs"]
                 ]
-    assert namespace["problems"] == 4 and [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert namespace["problems"] == 4 and [cell["execution_count"] for cell in cells] == list(
+        range(1, len(cells) + 1)
+    )

@@ -23,16 +23,21 @@ def on_files(files: Files, config: Any) -> Files:
     paths = sorted(path for path in (ROOT / "results").rglob("*") if path.suffix in SHOWN)
     for path in paths:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
-    listed = ["# Measured", "", "Every figure comes with its command, the machine, n, and what was not shown.", ""]
+    listed = [
+        "# Measured",
+        "",
+        "Every figure comes with its command, the machine, n, and what was not shown.",
+        "",
+    ]
     for path in paths:
-        if path.name == "README.md" or path.parent == ROOT / "results":
+        if path.suffix == ".md" and (path.name == "README.md" or not (path.parent / "README.md").exists()):
             title = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
             listed.append(f"- [{title}]({path.relative_to(ROOT / 'results').as_posix()})")
     files.append(File.generated(config, "results/README.md", content="\n".join(listed) + "\n"))
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     """Turn links that leave docs/ into ones of the site, or into text."""
     here = page.file.src_uri
     # Where the page lies in the repository, and so what its links are relative to.

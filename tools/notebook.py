@@ -41,7 +41,9 @@ def run_cell(source: str, namespace: dict[str, Any]) -> list[dict[str, Any]]:
         outputs.append({"output_type": "stream", "name": "stdout", "text": text.splitlines(keepends=True)})
     if value is not None:
         data = {"text/plain": repr(value).splitlines(keepends=True)}
-        outputs.append({"output_type": "execute_result", "execution_count": None, "metadata": {}, "data": data})
+        outputs.append(
+            {"output_type": "execute_result", "execution_count": None, "metadata": {}, "data": data}
+        )
     return outputs
 
 
