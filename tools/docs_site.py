@@ -30,7 +30,8 @@ def on_files(files: Files, config: Any) -> Files:
         "",
     ]
     for path in paths:
-        if path.suffix == ".md" and (path.name == "README.md" or not (path.parent / "README.md").exists()):
+        above = (path.parent / "README.md", path.parents[1] / "README.md")
+        if path.suffix == ".md" and (path.name == "README.md" or not any(page.exists() for page in above)):
             title = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
             listed.append(f"- [{title}]({path.relative_to(ROOT / 'results').as_posix()})")
     files.append(File.generated(config, "results/README.md", content="\n".join(listed) + "\n"))
