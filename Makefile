@@ -2,6 +2,7 @@
 # make test    the tests
 # make test-vllm   engine `vllm` against a CPU build of vLLM, in an environment of its own; ten minutes, 4 GB of disk
 # make check   formatting, lint, types, import order
+# make docs    the documents as a site, in site/
 # make setup   only create .venv; on Linux without a GPU, TORCH_BACKEND=cpu saves the CUDA packages
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ endif
 
 VLLM := .venv-vllm
 
-.PHONY: setup demo test test-vllm check format clean
+.PHONY: setup demo test test-vllm check format docs clean
 
 setup: $(STAMP)
 
@@ -59,5 +60,13 @@ format: setup
 	@$(BIN)/ruff format src tests tools perf
 	@$(BIN)/ruff check --fix src tests tools perf
 
+# In an environment of its own: the site needs nothing of ours but the files.
+DOCS := .venv-docs
+docs:
+	@test -x $(DOCS)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS) && \
+		$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10'; }
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) $(VLLM) runs .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VLLM) $(DOCS) site runs .ruff_cache .import_linter_cache

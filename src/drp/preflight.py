@@ -89,7 +89,7 @@ def preflight(
     if layout.TRAIN in stages:
         missing += _packages("trl", "peft", "datasets", "accelerate")
         if said := lacking(recipe.train.tracker):
-            findings.append(_problem("train.tracker", said))
+            findings.append(problem("train.tracker", said))
     if missing:
         findings.append(problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
     elif local and not light:
