@@ -25,7 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-ATTENTION = "drp_packed"
+ATTENTION = "drp_paged"
 ALIGNED = 16
 """Rows of a group span a multiple of so many columns; attention kernels want their masks aligned."""
 NOWHERE = 0
