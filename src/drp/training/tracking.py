@@ -28,13 +28,13 @@ def lacking(tracker: Tracker) -> str | None:
         return None
     if find_spec(tracker) is None:
         return str(MissingExtraError(tracker, tracker))
-    if tracker == "wandb" and os.environ.get("WANDB_MODE") not in NO_ACCOUNT:
-        # Its own question whether there is a key asks its server.
-        if not (set(WANDB_KEYS) & set(os.environ) or any(Path(file).expanduser().exists() for file in NETRC)):
-            return (
-                "wandb has no key: run `wandb login`, or set WANDB_MODE=offline to keep the curves on this machine, or "
-                "leave train.tracker out"
-            )
+    # Its own question whether there is a key asks its server.
+    keyed = bool(set(WANDB_KEYS) & set(os.environ)) or any(Path(file).expanduser().exists() for file in NETRC)
+    if tracker == "wandb" and os.environ.get("WANDB_MODE") not in NO_ACCOUNT and not keyed:
+        return (
+            "wandb has no key: run `wandb login`, or set WANDB_MODE=offline to keep the curves on this machine, or leave "
+            "train.tracker out"
+        )
     return None
 
 
