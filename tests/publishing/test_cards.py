@@ -181,6 +181,23 @@ def test_an_unknown_licence_is_left_to_the_publisher_and_said(copy: Path) -> Non
     )
 
 
+def test_traces_of_a_file_make_a_data_set_too(copy: Path) -> None:
+    """`drp prune --traces` leaves no recipe, and nobody knows whose traces they are."""
+    (copy / "recipe.json").unlink()
+    for stage in ("generate", "train", "evaluate"):
+        shutil.rmtree(copy / stage)
+    change(
+        copy / "prune/manifest.json",
+        settings={"prune": {"teacher": {"kind": "edit_script", "model": "/models/big"}}},
+    )
+    pushed = drp.push(copy, dry_run=True)
+    text = (copy / "push/dataset/README.md").read_text()
+    assert [part.part for part in pushed.parts] == ["dataset"] and "of **an unnamed student**" in text
+    assert "(`edit_script (big)`)" in text and any("name it with --base" in note for note in pushed.notes)
+    drp.push(copy, dry_run=True, base="me/thinker")
+    assert "# Pruned reasoning traces of me/thinker" in (copy / "push/dataset/README.md").read_text()
+
+
 def test_a_trace_with_a_key_or_a_path_stays_here(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = copy / "prune/records.jsonl"
     rows = [json.loads(line) for line in records.read_text().splitlines()]

@@ -38,6 +38,22 @@ def test_a_tracker_that_is_missing_is_said_before_anything_starts(
         tracking(tracker, tmp_path)
 
 
+def test_a_tracker_that_would_ask_for_a_key_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B asks on the terminal, where nobody is, when training begins."""
+    monkeypatch.setattr("drp.training.tracking.find_spec", lambda _: object())
+    monkeypatch.setattr("drp.training.tracking.NETRC", (str(tmp_path / "netrc"),))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert "run `wandb login`, or set WANDB_MODE=offline" in str(lacking("wandb"))
+    (tmp_path / "netrc").touch()
+    assert lacking("wandb") is None
+    (tmp_path / "netrc").unlink()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert lacking("wandb") is None
+
+
 def test_the_name_of_a_run_is_that_of_its_folder_and_no_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

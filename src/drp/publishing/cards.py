@@ -15,6 +15,7 @@ from drp.reporting.summary import BenchmarkSummary
 from drp.reporting.text import Table
 from drp.reporting.write import protocol_line
 from drp.runs import layout
+from drp.runs.fingerprints import defining
 
 PAPER = "https://arxiv.org/abs/2505.13975"
 PLACEHOLDER = "ORG/NAME"
@@ -220,6 +221,7 @@ def _sampling(subject: Subject) -> str:
 def _origin(subject: Subject) -> Table:
     """Return what a model was made of and how, one line each."""
     student, summary, train = subject.student, subject.summary, subject.trained.get("train", {})
+    adapter = subject.run / layout.TRAIN / layout.ADAPTER
     reinforced = subject.recipe.method.reinforcement if subject.recipe else None
     sets = subject.recipe.problems if subject.recipe else ()
     learnt = summary.learnability
@@ -239,9 +241,11 @@ def _origin(subject: Subject) -> Table:
         ("settings", "" if reinforced else ", ".join(f"{n} {train[n]}" for n in _SETTINGS if n in train)),
         (
             "reinforcement",
-            ", ".join(f"{n} {v}" for n, v in reinforced.model_dump().items()) if reinforced else "",
+            ", ".join(f"{n} {v}" for n, v in defining(reinforced).items() if n != "kind")
+            if reinforced
+            else "",
         ),
-        ("scale of the adapter when merged", f"{subject.adapter_scale:g}"),
+        ("scale of the adapter when merged", f"{subject.adapter_scale:g}" if adapter.is_dir() else ""),
     ]
     if prune := summary.prune:
         rows.append(("pruned traces", f"{prune.accepted} of {prune.traces} accepted by every check"))
@@ -264,12 +268,15 @@ def _limits(subject: Subject) -> list[str]:
         for r in summary.benchmarks
         if r.comparison
     ]
-    found = [
-        "One training with one seed. Another seed gives other figures.",
-        "The figures hold for the protocol above. With other sampling, prompts or graders, both models may measure otherwise; "
-        "compare them side by side.",
-        "Problems unlike those trained on may suffer: what pruning takes out, such as checking, can carry accuracy there.",
-    ]
+    found = ["One training with one seed. Another seed gives other figures."]
+    if told:
+        found.append(
+            "The figures hold for the protocol above. With other sampling, prompts or graders, both models may measure otherwise; "
+            "compare them side by side."
+        )
+    found.append(
+        "Problems unlike those trained on may suffer: what makes a thinking shorter, such as less checking, can carry accuracy there."
+    )
     if told:
         found.append(
             f"So many problems tell a difference in accuracy of this many points or more from none: {', '.join(told)}. Smaller "

@@ -108,7 +108,7 @@ _COLUMNS = """## Columns
 - `edits`: the steps in order, each with `action`, `skills`, its `original` text, the new `text` of a rewrite or merge, and the
   `reason`. The kept texts and the new ones, in order, are `thinking` up to the white space where something was deleted
 - `checks`: what was checked, whether it was passed and with which `figures` (JSON)
-- `tokens_before`, `tokens_after`: thinking and answer, counted by the student's tokenizer unless the run named another"""
+- `tokens_before`, `tokens_after`: thinking and answer, as the run's tokenizer counts them"""
 _OF_TEXTS = (
     " The questions have the licences of the problem sets they come from, and what a teacher wrote the terms of its provider; "
     "both are for the publisher to look at."

@@ -6,7 +6,7 @@ from pathlib import Path
 from drp.errors import DataError
 from drp.publishing.bundle import PARTS, demand, parts_on_file, write_bundle
 from drp.publishing.hub import upload
-from drp.publishing.subject import Subject, read_subject
+from drp.publishing.subject import UNNAMED, Subject, read_subject
 from drp.records import Record
 from drp.reporting.write import name_of
 from drp.runs import layout
@@ -94,6 +94,10 @@ def _notes(subject: Subject, chosen: Sequence[str]) -> list[str]:
         found.append(
             f"the adapter's student, {student.name}, is a folder here, and others cannot load the adapter without it: name the same "
             "model on the hub with --base ORG/NAME, or push the model"
+        )
+    if student.name == UNNAMED:
+        found.append(
+            "the run says of no student, since its traces came from a file: name it with --base ORG/NAME"
         )
     if not any(result.after for result in subject.summary.benchmarks) and chosen != [layout.DATASET]:
         found.append("the model was not evaluated, and its card says so")

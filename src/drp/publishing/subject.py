@@ -23,6 +23,8 @@ LICENCES = {
 }
 """Licences of common students, by how their hub ids begin, as their model cards give them."""
 MINI = "mini"
+UNNAMED = "an unnamed student"
+"""What is pruned from a file says of no student."""
 MINI_LICENCE = "apache-2.0"
 
 
@@ -136,7 +138,7 @@ def _student(run: Path, recipe: Recipe | None, identity: Mapping[str, Any], base
         if not HUB_ID.fullmatch(given) or "/" not in given:
             raise DataError(f"{base!r} is no model on the hub: give --base as ORG/NAME or ORG/NAME@REVISION")
         id_, is_hub, embedded = given, True, False
-    name = MINI if embedded else id_ if is_hub else public_name(source) or "student"
+    name = MINI if embedded else id_ if is_hub else public_name(source) or UNNAMED
     known = MINI_LICENCE if embedded else next((v for k, v in LICENCES.items() if id_.startswith(k)), None)
     return Student(
         name=name,

@@ -1,7 +1,6 @@
 """Where the curves of a training go besides the run folder: a tracker, if the recipe names one. Light: no torch."""
 
 import os
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,10 @@ PROJECT = "drp"
 NO_ACCOUNT = ("offline", "disabled", "dryrun")
 """Values of ``WANDB_MODE`` with which W&B asks nobody."""
 
+WANDB_KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+NETRC = (os.environ.get("NETRC", "~/.netrc"), "~/_netrc")
+"""Where `wandb login` puts a key."""
+
 
 def lacking(tracker: Tracker) -> str | None:
     """Return what a tracker lacks on this machine and how to mend it, or ``None`` where it can be used.
@@ -25,13 +28,13 @@ def lacking(tracker: Tracker) -> str | None:
         return None
     if find_spec(tracker) is None:
         return str(MissingExtraError(tracker, tracker))
-    if tracker == "wandb" and os.environ.get("WANDB_MODE") not in NO_ACCOUNT:
-        wandb: Any = import_module("wandb")
-        if not wandb.api.api_key:
-            return (
-                "wandb has no key: run `wandb login`, or set WANDB_MODE=offline to keep the curves on this machine, or "
-                "leave train.tracker out"
-            )
+    # Its own question whether there is a key asks its server.
+    keyed = bool(set(WANDB_KEYS) & set(os.environ)) or any(Path(file).expanduser().exists() for file in NETRC)
+    if tracker == "wandb" and os.environ.get("WANDB_MODE") not in NO_ACCOUNT and not keyed:
+        return (
+            "wandb has no key: run `wandb login`, or set WANDB_MODE=offline to keep the curves on this machine, or leave "
+            "train.tracker out"
+        )
     return None
 
 
