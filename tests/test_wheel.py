@@ -71,6 +71,6 @@ def test_the_wheel_takes_the_recipes_from_where_they_stand_once() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
     assert (
         build["wheel"]["force-include"] == {"recipes": "drp/recipe/shipped"}
-        and "recipes" in build["sdist"]["include"]
+        and "/recipes" in build["sdist"]["include"]
     )
     assert not (ROOT / "src/drp/recipe/shipped").exists()

@@ -102,7 +102,11 @@ def test_processes_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
             "light.full",
             "OSError: No space left on device",
         ),
-        ("assert rank; raise TrainingError('step 3: the loss')", "print", "TrainingError: step 3: the loss"),
+        (
+            "rank or time.sleep(6); assert rank; raise TrainingError('step 3: the loss')",
+            "print",
+            "TrainingError: step 3: the loss",
+        ),
         (
             "rank and os._exit(9); time.sleep(100)",
             "print",
