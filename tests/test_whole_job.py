@@ -74,6 +74,7 @@ def test_the_same_command_again_does_nothing_twice(finished: Path) -> None:
     assert "already trained" in result.stdout and "changed" not in result.stdout
 
 
+@pytest.mark.long
 def test_a_setting_that_matters_reruns_its_stage_and_what_follows(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
@@ -127,6 +128,7 @@ def test_compare_reads_two_runs(finished: Path) -> None:
     assert "mini-gsm" in result.stdout and "+0.0" in result.stdout and "+0 [+0, +0]" in result.stdout
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_from_its_checkpoint(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "generate", tmp_path / "generate")
     shutil.copytree(finished / "prune", tmp_path / "prune")
@@ -173,6 +175,7 @@ def kill_at_random(arguments: list[str], log: Path, rng: random.Random, most: in
     return died
 
 
+@pytest.mark.long
 def test_six_kills_of_generate_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
     small = ["problems.0.count=60", "generate.engine.batch_size=4", "generate.sampling.max_new_tokens=190"]
 
@@ -186,6 +189,7 @@ def test_six_kills_of_generate_lose_nothing_and_do_nothing_twice(tmp_path: Path)
     assert records(tmp_path / "killed" / "generate") == records(tmp_path / "calm" / "generate")
 
 
+@pytest.mark.long
 def test_ten_kills_of_prune_lose_nothing_and_do_nothing_twice(finished: Path, tmp_path: Path) -> None:
     def prune(name: str) -> list[str]:
         return ["prune", "--traces", str(tmp_path / "traces.jsonl"), "--out", str(tmp_path / name)]

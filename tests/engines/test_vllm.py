@@ -69,14 +69,14 @@ def altered(student_path: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def built() -> None:
     """There is a vLLM here, which on a CPU takes 1 GiB for its cache and not most of the machine's memory."""
-
-
-@pytest.fixture(scope="module")
-def vllm(built: None, altered: Path) -> Iterator[Any]:
     pytest.importorskip(
         "vllm", reason="vLLM is not installed here; make test-vllm has an environment with it"
     )
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+
+@pytest.fixture(scope="module")
+def vllm(built: None, altered: Path) -> Iterator[Any]:
     engine = opened(str(altered))
     yield engine
     run_until_done(engine.close())
