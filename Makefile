@@ -1,5 +1,6 @@
 # make demo    the whole job on the embedded student: no GPU, no key
-# make test    the tests
+# make test    the tests, but for those of half a minute and more
+# make test-long   those: kills, whole jobs, the laboratory, the tutorial
 # make test-vllm   engine `vllm` against a CPU build of vLLM, in an environment of its own; ten minutes, 4 GB of disk
 # make check   formatting, lint, types, import order
 # make docs    the documents as a site, in site/
@@ -20,7 +21,7 @@ endif
 
 VLLM := .venv-vllm
 
-.PHONY: setup demo test test-vllm check format docs clean
+.PHONY: setup demo test test-long test-vllm check format docs clean
 
 setup: $(STAMP)
 
@@ -36,7 +37,10 @@ demo: setup
 	@$(BIN)/drp run recipes/demo.yaml --out runs/demo
 
 test: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not long"
+
+test-long: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m long
 
 # The CPU build is a third party's, pins versions of its own and asks for libraries of images and sound that nothing here needs.
 $(VLLM)/.installed: pyproject.toml $(STAMP)

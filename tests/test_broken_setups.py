@@ -293,6 +293,7 @@ def test_a_system_prompt_the_template_refuses_is_one_sentence(tmp_path: Path) ->
     refused(result, "System role not supported", "prompt.system=null")
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_sentence_and_keeps_what_was_finished(tmp_path: Path) -> None:
     """A limit on file size stands for a full disk: the system refuses in the same place."""
     code = (

@@ -170,6 +170,7 @@ def drp(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_pipeline_runs_with_what_another_package_adds(installed: Path) -> None:
     (installed.parent / "recipe.yaml").write_text(RECIPE)
     result = drp(installed, "run", "recipe.yaml", "--out", "run")

@@ -38,6 +38,7 @@ def follow(page: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_tutorial_and_what_goes_on_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command in the order of the page, in an empty folder; then what people do with traces and runs that they have."""
     monkeypatch.chdir(tmp_path)
@@ -55,6 +56,7 @@ def test_the_tutorial_and_what_goes_on_from_it(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_runs() -> None:
     """All cells in order, with fewer problems; what is stored came from a run of these very cells."""
     namespace: dict[str, Any] = {}

@@ -24,6 +24,7 @@ def call(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Comp
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_wheel_works_in_an_empty_folder(tmp_path: Path) -> None:
     """Recipes used to stand in the checkout alone, so that `pip install` gave a program with nothing to run."""
     uv = Path(sysconfig.get_path("scripts")) / "uv"

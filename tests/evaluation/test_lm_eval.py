@@ -31,6 +31,7 @@ def call(*command: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_lm_eval_and_drp_agree_problem_by_problem(tmp_path: Path) -> None:
     pytest.importorskip("lm_eval")
     student = Path(package.__file__).parents[2] / "mini" / "student"

@@ -63,6 +63,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_hostile_inputs_stall_nobody() -> None:
     """Each costs at most its limit, and honest answers on another thread come through meanwhile."""
     with Grader(time_limit_s=1.5, processes=2) as grader:

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from drp.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +24,7 @@ def test_every_row_of_the_grid_is_a_recipe_and_follows_what_it_needs() -> None:
     assert chain == ["self-1", "self_drp-1", "self_drp_rl-1"]
 
 
+@pytest.mark.long
 def test_the_small_grid_runs(tmp_path: Path) -> None:
     command = [
         sys.executable, str(ROOT / "tools/lab.py"), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),

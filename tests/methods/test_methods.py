@@ -128,6 +128,7 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(
     assert all(bool(torch.isfinite(w).all()) for w in after.parameters())
 
 
+@pytest.mark.long
 def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = [
@@ -152,6 +153,7 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
     assert back.exit_code == 0 and "merged again at adapter scale 1" in back.output
 
 
+@pytest.mark.long
 def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """SIGKILL in the middle of a round: the steps and their rewards are those of a run left alone."""
     command = [

@@ -116,6 +116,7 @@ def lines_in(path: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_trace_ends_and_no_reply_is_paid_twice(traces: Path, tmp_path: Path) -> None:
     teacher = FaultyTeacher()
     server = Loopback(teacher)

@@ -18,6 +18,7 @@ from drp.training.sft import fine_tune
 from tests.training.test_order import KilledError, examples
 
 
+@pytest.mark.long
 def test_two_processes_go_on_where_one_was_interrupted_and_train_as_it_would_have(
     student_path: str, tmp_path: Path
 ) -> None:
