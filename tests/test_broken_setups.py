@@ -340,7 +340,7 @@ def test_memory_that_does_not_suffice_is_one_sentence(tmp_path: Path) -> None:
         [sys.executable, "-c", code, *command],
         capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False,
     )  # fmt: skip
-    refused(result, "can't allocate memory", "generate.engine.batch_size")
+    refused(result, "allocate memory", "generate.engine.batch_size")  # torch's words, or the system's own
 
 
 def test_a_change_in_the_middle_of_a_large_file_is_another_model(
