@@ -69,6 +69,26 @@ def test_without_a_terminal_there_are_lines_even_where_nothing_ends(monkeypatch:
     progress.close()
 
 
+def test_what_is_left_out_at_once_does_not_quicken_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """73 of 400 traces were left out in the first second, and `drp prune` promised 11 seconds for 90."""
+    monkeypatch.setattr("drp.cli.progress.FIRST_LINE_S", 1.1)
+    out = io.StringIO()
+    progress = TerminalProgress(Console(file=out, width=120))
+    progress.begin("prune", 0, 400)
+    progress.advance(73)
+    progress.underway.left_out = 73
+    time.sleep(1.3)
+    assert "73/400" in out.getvalue() and "ETA" not in out.getvalue(), "nothing is known of the others yet"
+    progress.begin("prune", 0, 400)
+    progress.advance(83)
+    progress.underway.left_out = 73
+    time.sleep(1.3)
+    progress.end("83 of 400 done")
+    seconds = int(re.findall(r"ETA 0:(\d\d)", out.getvalue())[-1])
+    assert 30 <= seconds <= 59, "317 are left, at ten in little more than a second"
+    progress.close()
+
+
 async def test_a_stage_says_what_is_under_way_to_progress_that_shows_it(tmp_path: Path) -> None:
     """Progress of others, without a place for it, is left alone."""
     seen: list[tuple[int, int]] = []

@@ -112,7 +112,9 @@ class TerminalProgress:
         if passed >= 1 and (tokens := max(self._tokens, underway.tokens())):
             said.append(f"{tokens / passed:,.0f} tokens/s")
         said.append(f"{_clock(now - self._began)} elapsed")
-        ended, left = self._done - self._before, self._wanted - self._done
+        left = self._wanted - self._done
+        # What is left out costs little and mostly ends first: it says nothing of the pace of the rest.
+        ended = self._done - self._before - underway.left_out
         if ended > 0 and left > 0:
             # At the mean pace of this process, as items end in bursts; what is in flight counts half.
             half = min(flying, left) / 2
