@@ -17,7 +17,7 @@ from drp.engines.base import Message, Request, Sampling, request_seed
 from drp.engines.registry import ENGINES, Subject
 from drp.engines.settings import PromptSettings, StudentSettings
 from drp.engines.transformers_engine import TransformersEngine
-from drp.engines.vllm_settings import VllmSettings, adapter_beside
+from drp.engines.vllm_settings import VllmSettings
 from drp.errors import EngineError, MissingExtraError
 from drp.evaluation.statistics import difference_interval
 from drp.evaluation.verdicts import is_right
@@ -209,23 +209,3 @@ def test_settings_are_told_apart_from_arguments_of_vllm() -> None:
     assert isinstance(made, VllmSettings) and made.in_process and made.packages == ("vllm",)
     with pytest.raises(ValueError, match="generation_config, max_model_len cannot be set here"):
         VllmSettings(extra={"max_model_len": 100, "generation_config": "auto"})
-
-
-def test_an_adapter_that_is_not_the_trained_model_is_not_used(student_path: str, tmp_path: Path) -> None:
-    """A model merged at half its adapter, or an adapter of another student, would be evaluated as what it is not."""
-    model, said = tmp_path / "model", list[str]()
-
-    def found(**config: object) -> Path | None:
-        adapter = tmp_path / "adapter"
-        adapter.mkdir(exist_ok=True)
-        whole = {"base_model_name_or_path": student_path, "revision": None, "r": 32} | config
-        (adapter / "adapter_config.json").write_text(json.dumps(whole))
-        return adapter_beside(model, student_path, said.append)
-
-    assert adapter_beside(model, student_path, said.append) is None and "there is no adapter" in said[-1]
-    assert found() == tmp_path / "adapter"
-    assert found(base_model_name_or_path="/another") is None and "is of /another" in said[-1]
-    assert found(use_dora=True) is None and "use_dora" in said[-1]
-    assert found(r=1024) is None and "above 512" in said[-1]
-    (tmp_path / "merged.json").write_text('{"strength": 0.5}')
-    assert found() is None and "merged at scale 0.5" in said[-1] and str(model) in said[-1]

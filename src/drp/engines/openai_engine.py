@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +34,8 @@ from drp.runs.concurrency import as_they_land
 from drp.runs.stage import Say, silent
 from drp.text.thinking import THINK, Tags
 
+Prepare = Callable[[AsyncOpenAI], Awaitable[None]]
+"""Gets a server ready for requests."""
 LOOK_AGAIN_S = 2.0
 """Seconds between looks whether a server that went away is back."""
 PROBE = Message(role="user", content="1 + 1 = ?")
@@ -62,6 +64,7 @@ class OpenAIEngine:
         thinks: bool = False,
         prefilled: bool = False,
         tags: Tags = THINK,
+        prepare: Prepare | None = None,
         say: Say = silent,
     ) -> None:
         """Connect to an endpoint.
@@ -83,6 +86,7 @@ class OpenAIEngine:
             thinks: Whether replies are a student's traces: text that was cut off or never closed has no answer.
             prefilled: Whether the student's template opens the thinking itself.
             tags: What the model writes around its thinking.
+            prepare: What the server needs before the first request, and again after it was away.
             say: Told when the server goes away and comes back.
 
         Raises:
@@ -107,7 +111,8 @@ class OpenAIEngine:
             http_client=DefaultAioHttpClient(),
         )
         self._answered = self._away = self._refusing = False
-        self._probing = asyncio.Lock()
+        self._probing, self._preparing = asyncio.Lock(), asyncio.Lock()
+        self._prepare, self._prepared = prepare, prepare is None
 
     @property
     def name(self) -> str:
@@ -190,15 +195,19 @@ class OpenAIEngine:
         )
 
     async def _until_it_works(self, body: dict[str, Any], tokens: int, wasted: list[Wasted]) -> Completion:
-        tries, away_since = 0, None
+        tries, away_since, forgot = 0, None, False
         while True:
             try:
+                await self._ready()
                 return await self._send(body, tokens)
             except (openai.APIError, TimeoutError, BadReplyError) as error:
                 if isinstance(error, BadReplyError):
                     wasted.append(error.wasted)
                 if (smaller := clamped(body, error, self.provider.length)) is not None:
                     body = smaller
+                    continue
+                if self._prepare and isinstance(error, openai.NotFoundError) and not forgot:
+                    forgot, self._prepared = True, False  # it may have started again without anybody noticing
                     continue
                 if self._answered and nobody_listens(error):
                     away_since = away_since or time.monotonic()
@@ -211,7 +220,15 @@ class OpenAIEngine:
                     raise
                 await asyncio.sleep(pause(error, tries))
 
+    async def _ready(self) -> None:
+        async with self._preparing:
+            if self._prepare and not self._prepared:
+                async with asyncio.timeout(self.timeout_s):
+                    await self._prepare(self.client)
+                self._prepared = True
+
     def _gone(self) -> None:
+        self._prepared = self._prepare is None
         if not self._away:
             self._away = True
             self.say(

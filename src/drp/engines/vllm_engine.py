@@ -17,12 +17,13 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig
 
+from drp.engines.adapters import RANKS
 from drp.engines.base import Reply, Request, Sampling
 from drp.engines.encoding import encode, render_prompt
 from drp.engines.generated_ids import completion_of
 from drp.engines.identity import model_identity, pretrained
 from drp.engines.transformers_engine import end_ids, load_tokenizer, pick_dtype
-from drp.engines.vllm_settings import RANKS, VllmSettings
+from drp.engines.vllm_settings import VllmSettings
 from drp.errors import EngineError, out_of_memory
 from drp.records import Failure
 from drp.text.thinking import THINK, Tags

@@ -1,19 +1,18 @@
 """Settings of engine ``vllm``: the student's weights in this process, decoded by vLLM. Light: no torch, no vLLM."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from drp.engines.adapters import adapter_of
 from drp.engines.base import Engine
 from drp.engines.identity import resolve_model
 from drp.engines.local import in_process
 from drp.engines.registry import EngineSettings, Subject
 from drp.engines.settings import StudentSettings
 from drp.errors import MissingExtraError
-from drp.runs import layout
 from drp.runs.fingerprints import EXECUTION
 from drp.runs.stage import Say, silent
 
@@ -23,8 +22,6 @@ OURS = frozenset({
     "max_loras", "max_lora_rank", "data_parallel_size",
 })  # fmt: skip
 """Arguments of vLLM that this package decides, or that its own settings name."""
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The ranks that vLLM makes room for."""
 
 
 class VllmSettings(EngineSettings):
@@ -62,7 +59,10 @@ class VllmSettings(EngineSettings):
 
         model, adapter = resolve_model(subject.model), None
         if self.lora and subject.trained:
-            adapter = adapter_beside(Path(model), resolve_model(subject.student.source), say)
+            adapter, why = adapter_of(Path(model), resolve_model(subject.student.source))
+            if why:
+                say(f"note: {why}, so vLLM loads the merged model {model}")
+                adapter = None
         return VllmEngine(
             resolve_model(subject.student.source) if adapter else model,
             self,
@@ -75,40 +75,3 @@ class VllmSettings(EngineSettings):
     def number_format(self, student: StudentSettings) -> str:
         """Return the number format that the device chooses."""
         return in_process().pick_dtype(student.device, student.dtype)
-
-
-def adapter_beside(model: Path, student: str, say: Say = silent) -> Path | None:
-    """Return the adapter that a trained model was merged from, if the student with it is that very model.
-
-    It is not where the adapter was merged at another scale, belongs to another model or is more than LoRA matrices.
-    Then there is ``None``, the reason is said, and the merged model serves.
-    """
-    adapter, merged = model.with_name(layout.ADAPTER), model.with_name(layout.MERGED)
-    try:
-        config = json.loads((adapter / "adapter_config.json").read_bytes())
-        scale = json.loads(merged.read_bytes())["strength"] if merged.exists() else 1.0
-    except FileNotFoundError:
-        why = f"there is no adapter in {adapter}"
-    except (OSError, ValueError, KeyError) as error:
-        why = f"{adapter} or {merged.name} beside it cannot be read ({error})"
-    else:
-        revision = config.get("revision")
-        of = (
-            f"{config.get('base_model_name_or_path')}@{revision}"
-            if revision
-            else config.get("base_model_name_or_path")
-        )
-        others = [
-            k for k in ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern") if config.get(k)
-        ]
-        why = (
-            f"the model was merged at scale {scale:g} of its adapter" if scale != 1.0
-            else f"{adapter} is of {of}, not of {student}" if of != student
-            else f"vLLM does not serve adapters with {', '.join(others)}" if others
-            else f"its rank {config['r']} is above {RANKS[-1]}" if config["r"] > RANKS[-1]
-            else None
-        )  # fmt: skip
-    if why is None:
-        return adapter
-    say(f"note: {why}, so vLLM loads the merged model {model}")
-    return None
