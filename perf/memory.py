@@ -35,6 +35,8 @@ WAYS = {
     "compare two runs": "drp.compare([run, run])",
     "compare two files": "drp.compare([file, file])",
     "grade a file": "drp.grade(file)",
+    "export as ShareGPT": "drp.export(run, 'sharegpt', run.with_name('sharegpt'))",
+    "export as Parquet": "drp.export(run, 'parquet', run.with_name('parquet'))",
 }
 """What each process does with the folder ``run`` and the ``file``."""
 CHILD = """

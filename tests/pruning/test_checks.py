@@ -2,6 +2,7 @@ import pytest
 
 from drp.pruning.apply import apply_script
 from drp.pruning.checks import CHECK_MEANING, Candidate, CheckLimits, run_checks, states
+from drp.pruning.form import torn
 from drp.pruning.skills import SKILLS, classify, is_filler
 from drp.records import Check, Edit, EditScript
 from drp.text.thinking import Tags
@@ -182,3 +183,41 @@ def test_names_and_figures_of_what_went_are_told() -> None:
     assert not found.passed and found.figures["number"] == 1 and "number 72" in found.detail
     slip = checks_on("So 24 * 3 = 62. Wait, no, 24 * 3 = 72. So 72 - 15 = 57.", 1)["no_slip_kept"]
     assert not slip.passed and "24*3=62" in slip.detail
+
+
+TORN = "There is a tank of 5000 litres. 2000 litres are lost. The rest would be\n5000 - 2000 = 3000 litres. So, 3000 is left. That is it."
+
+
+def _torn(*gone: int, texts: dict[int, str] | None = None) -> list[str]:
+    units = split_units(TORN)
+    return torn(units, pruned(units, *gone, texts=texts))
+
+
+@pytest.mark.parametrize(
+    ("gone", "texts", "said"),
+    [
+        ((3,), {}, "The rest would be ⟂ So, 3000"),
+        ((), {2: "That leaves 5000 -"}, None),  # a formula may finish it
+        ((3,), {2: " That leaves 5000 -"}, "5000 - ⟂ So"),
+        ((4,), {3: "So,"}, "So, ⟂ That is it"),
+        ((3, 4, 5), {}, "would be ⟂ "),
+        ((), {3: "= 3000 litres."}, None),
+        ((2,), {3: " which is 3000 litres."}, "are lost. ⟂ which is"),
+        ((0, 1), {}, None),
+        ((1, 5), {}, None),
+    ],
+)
+def test_half_a_sentence_at_a_seam_is_a_defect_of_form(
+    gone: tuple[int, ...], texts: dict[int, str], said: str | None
+) -> None:
+    """A teacher's rewrite left its sentence to the unit behind, "would be So, 5000 - 2000 = 3000", and every check passed it."""
+    found = _torn(*gone, texts=texts)
+    assert (said is None) == (not found) and (said or "") in " ".join(found), found
+
+
+def test_a_students_own_half_sentences_are_its_style() -> None:
+    """Only seams that an edit made are looked at: lists end in commas, and lines wait for a formula."""
+    text = "So,\nTotal is\nLet me see. Then x =\n5. Done."
+    units = split_units(text)
+    assert torn(units, pruned(units)) == []
+    assert torn(["a + b > c\n", "b + c > a\n", "So the least is 5."], pruned("abc", 0)) == []

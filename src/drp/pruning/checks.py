@@ -10,7 +10,7 @@ from pydantic import Field
 
 from drp.pruning.arithmetic import results
 from drp.pruning.conclusion import Goal, Grade, conclude, flat, otherwise
-from drp.pruning.form import defects
+from drp.pruning.form import defects, torn
 from drp.pruning.reflection import HABIT, reflective_steps
 from drp.pruning.slips import kept_slips
 from drp.pruning.statistics import kept_bytes, own_words
@@ -44,7 +44,7 @@ CHECK_MEANING = {
     "supported": "what stays must not use a number, a name or a line that only deleted text introduced, and every question, "
     "doubt or list that stays needs what follows it: keep the line it rests on, rewrite it, or delete it too",
     "no_slip_kept": "a slip must not stay without its correction: put the right value in its place, or delete both",
-    "well_formed": "the text must be non-empty, with balanced formulas and quotation marks and no special tags",
+    "well_formed": "the text must be non-empty and of whole sentences, with balanced formulas and quotation marks and no special tags",
     "numbers_grounded": "new text must not introduce numbers",
     "equations": "no false equation may be added",
     "shorter": "the result must be shorter than the original, but not too short",
@@ -150,6 +150,7 @@ def _well_formed(c: Candidate) -> Check:
         {name: n for name, n in defects(c.original, c.tags).items() if not name.startswith("tag ")}
     )
     found = [f"{name} ({n} times)" if n > 1 else name for name, n in added.items()]
+    found += torn(c.units, c.script)
     found += [f"{name} is empty" for name in ("thinking", "answer") if not getattr(c, name).strip()]
     found += [f"{name} in the answer" for name in defects(c.answer, c.tags) if name.startswith("tag ")]
     return Check(

@@ -1,8 +1,11 @@
-"""Defects of form: special tags, formulas and quotations that are opened and not closed."""
+"""Defects of form: special tags, formulas and quotations that are opened and not closed, sentences torn at a seam."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 
+from drp.records import EditScript
 from drp.text.thinking import THINK, Tags
 
 _PAIRS = ((r"\[", r"\]"), (r"\(", r"\)"))
@@ -16,6 +19,18 @@ _INLINE = re.compile(r"\$(?=[^\s$])[^$\n]{0,300}?(?<=\S)\$(?!\d)|\$ ?\d|\d\$(?![
 r"""A formula between single dollars (``$x = 5$``), or money (``$15``, ``200$``), which stands alone by right."""
 
 
+_WAITS = re.compile(
+    r"(?:(?<![\w\\])(?:is|are|was|were|be|been|equals?|the|of|to|by|plus|minus|and|or|than|that|with|from|for|as|if|because|per"
+    r"|which|would|will|can|has|have|had|gives?|gets?|we|into|at|on|in)|(?<=[a-z] )(?:an?|I)|(?<=[\w)}] )-|(?<!-)[=+×/−≤≥÷]"
+    r"|(?:\A|[\n.!?])\s*[A-Za-z]+,)\s*\Z"
+)
+"""The end of a text that waits for the rest of its sentence: ``That would be``, ``5000 −``, ``So,``; not the line ``y = 5,``."""
+_OPENS = re.compile(r"\s*[\"“(]?[A-Z][a-z'’]+[ ,]")
+"""A new sentence."""
+_GOES_ON = re.compile(r"\s*(?:[=+×÷≤≥]|(?:which|or|so that|is|are|was|were|plus|minus|of|than|per)\b)")
+"""The rest of a sentence: ``= 3000``, ``which is 12``."""
+_ENDED = re.compile(r"[.!?][\"”)]?\s*\Z")
+_SHOWN = 40
 _QUOTE = re.compile(r"(?<!\\)\"")
 
 
@@ -58,3 +73,30 @@ def defects(text: str, tags: Tags = THINK) -> Counter[str]:
     found["open quotation"] = int(_quotation_open(text))
     found["unbalanced “"] = _unmatched(text, "“", "”")
     return +found
+
+
+def torn(units: Sequence[str], script: EditScript) -> list[str]:
+    """Return the places where an edit leaves half a sentence: one that waits for its rest, or a rest without its beginning.
+
+    Only seams that the edits made are looked at; what the student itself wrote is its own style.
+    """
+    pieces: list[tuple[int | None, str]] = []
+    for edit in script.edits:
+        if edit.action == "keep":
+            pieces += [(index, units[index]) for index in range(edit.first, edit.last + 1)]
+        elif edit.text is not None:
+            pieces.append((None, edit.text))
+    pieces = [(index, text) for index, text in pieces if text.strip()]
+    seams = [
+        (left, right)
+        for (one, left), (two, right) in pairwise(pieces)
+        if one is None or two is None or two != one + 1
+    ]
+    if pieces and pieces[-1][0] != len(units) - 1:
+        seams.append((pieces[-1][1], ""))
+    return [
+        f"half a sentence at “{left.strip()[-_SHOWN:]} ⟂ {right.strip()[:_SHOWN]}”"
+        for left, right in seams
+        if (_WAITS.search(left) and (not right or _OPENS.match(right)))
+        or (_ENDED.search(left) and _GOES_ON.match(right))
+    ]
