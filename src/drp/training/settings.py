@@ -28,8 +28,8 @@ class StudentModel:
 class TrainSettings(Record):
     """LoRA fine-tuning on pruned traces. The defaults are the paper's."""
 
-    objective: Literal["sft", "preference"] = "sft"
-    """The likelihood of the targets; or DPO, which prefers them to the student's own traces of the same problems."""
+    objective: Literal["sft", "preference", "lcpo"] = "sft"
+    """The likelihood of the targets; or what prefers them to the student's own traces of the same problems: DPO (``preference``) or LCPO."""
     beta: float = Field(default=0.1, gt=0)
     """DPO: how dear it is to move away from the student; larger stays nearer."""
     sft_weight: float = Field(default=1.0, ge=0)
@@ -86,6 +86,11 @@ class TrainSettings(Record):
     """A crash loses at most this many steps."""
     tracker: Tracker = Field(default="none", json_schema_extra=EXECUTION)
     """Where curves of loss (and reward) also go: none, tensorboard (RUN/train/tensorboard), wandb or trackio, each an extra."""
+
+    @property
+    def texts(self) -> int:
+        """How many texts an example has: one, or the two of a pair."""
+        return 1 if self.objective == "sft" else 2
 
     @model_validator(mode="after")
     def _kinds(self) -> "TrainSettings":
