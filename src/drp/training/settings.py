@@ -126,6 +126,12 @@ class GrpoSettings(Record):
     """Weight of the KL divergence from where the round began."""
     length_weight: float = Field(default=0.0, ge=0, lt=1)
     """A right completion scores 1 less this times its tokens over the limit; 0 is ThinkPrune."""
+    length_by_pass_rate: bool = Field(default=False, json_schema_extra=UNLESS_SET)
+    """Whether ``length_weight`` counts times the share of a problem's completions that are right: hard problems may take long."""
+    length_credit: Literal["completion", "conclusion"] = Field(
+        default="completion", json_schema_extra=UNLESS_SET
+    )
+    """Which tokens answer for a right completion's length: all, or those behind the first sentence that concludes, which alone are then counted."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature of the completions trained on."""
     lora: bool = True
@@ -138,3 +144,11 @@ class GrpoSettings(Record):
     """Checkpoints a round, each of which is evaluated."""
     device_batch: int = Field(default=16, ge=1, json_schema_extra=EXECUTION)
     """Completions per forward pass."""
+
+    @model_validator(mode="after")
+    def _has_length_term(self) -> "GrpoSettings":
+        if not self.length_weight and (self.length_by_pass_rate or self.length_credit != "completion"):
+            raise ValueError(
+                "length_by_pass_rate and length_credit say how length_weight counts, and that is 0: set length_weight, 0.3 for example"
+            )
+        return self
