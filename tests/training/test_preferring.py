@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drp.training.collating import StepCollator
+from drp.training.lora import fuse
 from drp.training.packing import PACKED
 from drp.training.preferring import log_odds
 from drp.training.settings import StudentModel, TrainSettings
@@ -122,3 +123,14 @@ def test_lcpo_moves_the_odds_towards_the_preferred_texts(student_path: str, tmp_
         return float((log_odds(per_token[0]) - log_odds(per_token[1])).mean())
 
     assert margin(tmp_path / "model") > margin(student_path) + 0.2
+
+
+def test_the_reference_is_the_student_where_layers_are_fused(student_path: str, tmp_path: Path) -> None:
+    """On a GPU the fused layers added the adapter to the reference, too: DPO's margin was 0 throughout, and its push never let up."""
+    settings = TrainSettings(objective="preference", rank=4, beta=0.3, sft_weight=0.5)
+    trainer, rows = trained(student_path, tmp_path, settings)
+    loss, gradient = step(trainer, rows, rows=5)
+    assert fuse(trainer.model) > 0
+    found, other = step(trainer, rows, rows=5)
+    assert found == pytest.approx(loss, abs=1e-4)
+    assert (other - gradient).norm() < 1e-3 * gradient.norm()
