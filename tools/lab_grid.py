@@ -57,7 +57,7 @@ def grid(seeds: int, size: str) -> list[Row]:
             Row(f"{method}-{s}", recipe, (f"train.seed={s}",), after and f"{after}-{s}", takes)
             for s in range(seeds)
         ]
-    rows += _teachers(seeds)
+    rows += [*_teachers(seeds), *_objectives(seeds)]
     one_tier = "problems=[{benchmark: mini-gsm, split: train, count: 2250}]"
     others: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("segmentation", "sentences", ("prune.teacher.segmentation=default",)),
@@ -94,11 +94,13 @@ def grid(seeds: int, size: str) -> list[Row]:
     ]
 
 
+def _student(coherence: int) -> tuple[str, ...]:
+    return ("prune.teacher=student", f"prune.teacher.coherence={coherence}")
+
+
 def _teachers(seeds: int) -> list[Row]:
     """Return the rows that differ in who prunes: the student at several coherences, alone and self-trained, and controls."""
-    by = {
-        f"student-{c}": ("prune.teacher=student", f"prune.teacher.coherence={c}") for c in (8, 20, 4, 12, 40)
-    }
+    by = {f"student-{c}": _student(c) for c in (8, 20, 4, 12, 40)}
     by |= {name: (f"prune.teacher={name}",) for name in ("first_conclusion", "random_units")}
     rows = [
         Row(f"{name}-{s}", "drp", (*changes, f"train.seed={s}"), table="teachers")
@@ -113,6 +115,42 @@ def _teachers(seeds: int) -> list[Row]:
         for c in (8, 20)
         for s in range(seeds)
     ]  # fmt: skip
+
+
+def _objectives(seeds: int) -> list[Row]:
+    """Return the rows that differ in what the student is trained for: pairs, rounds of pruning, and how GRPO counts length."""
+    gentle = _student(4)
+    preferred = (*gentle, "train.objective=preference", "train.learning_rate=2e-4")
+    length = {
+        "rl": (),
+        "rl_pass_rate": ("method.length_by_pass_rate=true",),
+        "rl_steps": ("method.length_credit=conclusion",),
+        "rl_both": ("method.length_by_pass_rate=true", "method.length_credit=conclusion"),
+    }
+    rows: list[Row] = []
+    for s in range(seeds):
+        seed = f"train.seed={s}"
+        rows += [
+            Row(f"lcpo-{s}", "lcpo", (seed,), table="objectives"),
+            Row(f"preference_student-4-{s}", "drp", (*preferred, seed), table="objectives"),
+        ]
+        for number in (2, 3):
+            before = f"student-4-{s}" if number == 2 else f"round_2-{s}"
+            rows.append(
+                Row(f"round_{number}-{s}", "drp", (*gentle, seed), before, "student.model", "objectives")
+            )
+        rows += [
+            Row(
+                f"student-4_{name}-{s}",
+                "drp_rl",
+                (*how, seed),
+                f"student-4-{s}",
+                "student.model",
+                "objectives",
+            )
+            for name, how in length.items()
+        ]
+    return rows
 
 
 def only(rows: list[Row], patterns: list[str]) -> list[Row]:

@@ -14,6 +14,7 @@ Rows = dict[str, dict[str, Any]]
 TITLES = {
     "methods": "Table 1: methods, seed by seed",
     "teachers": "Who prunes: the student by coherence, alone and self-trained, and controls, seed by seed",
+    "objectives": "What the student is trained for after `student-4`, its rounds, and pairs, seed by seed",
     "rl": "Table 1b: settings of the reinforcement",
     "segmentation": "Table 2: segmentation (against `drp-0`)",
     "teacher": "Table 3: a teacher that makes mistakes (against `drp-0`)",
@@ -21,6 +22,8 @@ TITLES = {
     "answer": "Table 6: the answer part cut short (against `drp-0`)",
     "settings": "Table 7: settings, other objectives and rounds (against `drp-0`)",
 }
+CONTROLS = ("self", "first_conclusion", "random_units")
+"""Methods that know nothing of steps; they stand in every table, since whatever is not better than they are is nothing."""
 COLOURS = {
     "base": "#000000", "self": "#7f7f7f", "think_prune": "#2ca02c", "cot_valve": "#9467bd", "direct": "#8c564b",
     "drp": "#1f77b4", "drp_rl": "#ff7f0e", "self_drp": "#17becf", "self_drp_rl": "#d62728",
@@ -46,9 +49,16 @@ def _against_base(result: dict[str, Any]) -> str:
 
 
 def _compared(title: str, rows: Rows) -> Table:
-    base = ("base", *(_short(t["base"]) for t in next(iter(rows.values()))["benchmarks"]))
-    lines = [(name, *map(_against_base, row["benchmarks"])) for name, row in rows.items()]
-    return Table(title, ("run", *_benchmarks(rows)), (base, *lines))
+    base = ("base", "–", *(_short(t["base"]) for t in next(iter(rows.values()))["benchmarks"]))
+    lines = [(name, _compression(row), *map(_against_base, row["benchmarks"])) for name, row in rows.items()]
+    note = "Trained on: tokens of the targets against those of the traces they were made of, a sample of 64; beside it what came of it."
+    return Table(title, ("run", "trained on", *_benchmarks(rows)), (base, *lines), note)
+
+
+def _compression(row: dict[str, Any]) -> str:
+    """Return how much shorter the targets are than the traces that they were made of."""
+    found = row["learnability"]
+    return f"{100 * (found['pruned_tokens'] / found['own_tokens'] - 1):+.0f} %" if found else "–"
 
 
 def _summary(rows: Rows) -> Table:
@@ -132,18 +142,25 @@ def tables(found: dict[str, Any]) -> str:
         shown.append(_summary(rows))
         for key, title in TITLES.items():
             if chosen := {name: row for name, row in rows.items() if row["table"] == key}:
-                shown.append(_compared(title, chosen))
+                controls = {
+                    f"*{n}*": r for n, r in rows.items() if n not in chosen and _method(n) in CONTROLS
+                }
+                shown.append(_compared(title, chosen | controls))
         shown += [_learnability(rows), _tails(rows)]
     shown += [_curve(name, points) for name, points in found["curves"].items()]
     cells = (
         "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % interval], change "
-        "of tokens). ✗: not shown to be non-inferior by one point."
+        "of tokens). ✗: not shown to be non-inferior by one point. *In italics*: controls."
     )
     return "\n\n".join([cells, *map(markdown, shown)]) + "\n"
 
 
 def _seeds(rows: Rows, method: str) -> list[dict[str, Any]]:
-    return [row for name, row in rows.items() if name.rpartition("-")[0] == method]
+    return [row for name, row in rows.items() if _method(name) == method]
+
+
+def _method(name: str) -> str:
+    return name.rpartition("-")[0]
 
 
 def plots(out: Path) -> None:

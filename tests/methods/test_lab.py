@@ -10,6 +10,7 @@ from drp.recipe import load_recipe
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 from lab_grid import grid, only  # noqa: E402 – the tools are no package
+from lab_report import CONTROLS, TITLES, tables  # noqa: E402
 
 
 def test_every_row_of_the_grid_is_a_recipe_and_follows_what_it_needs() -> None:
@@ -22,6 +23,20 @@ def test_every_row_of_the_grid_is_a_recipe_and_follows_what_it_needs() -> None:
         assert row.after is None or row.after in names
     chain = [row.name for row in only(rows, ["self_drp_rl-1"])]
     assert chain == ["self-1", "self_drp-1", "self_drp_rl-1"]
+
+
+def test_every_table_shows_the_controls_and_what_a_row_was_trained_on() -> None:
+    """Shorter answers were shown without how much shorter the texts were that taught them, and controls in one table of eight."""
+    found = json.loads((ROOT / "results/mini-teachers/lab.json").read_text())
+    found["rows"] |= {"lcpo-0": found["rows"]["student-4-0"] | {"table": "objectives"}}
+    shown = tables(found).split("\n\n")
+    for key in ("methods", "teachers", "objectives"):
+        start = next(n for n, part in enumerate(shown) if TITLES[key] in part)
+        table = "".join(shown[start : start + 2])
+        assert all(f"{control}-0" in table for control in CONTROLS), key
+        assert "| run | trained on |" in table
+    target, own = (found["rows"]["student-4-0"]["learnability"][k] for k in ("pruned_tokens", "own_tokens"))
+    assert f"| lcpo-0 | {100 * (target / own - 1):+.0f} % |" in "".join(shown)
 
 
 @pytest.mark.long

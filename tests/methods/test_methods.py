@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -82,12 +82,13 @@ def test_interpolation_lies_between_and_ends_at_both(student_path: str, tmp_path
         assert torch.allclose(0.75 * a, b, atol=1e-2, rtol=1e-2)
 
 
-@pytest.mark.parametrize("lora", [True, False])
+@pytest.mark.parametrize(("lora", "credit"), [(True, "conclusion"), (False, "completion")])
 def test_reinforcement_needs_enough_problems_and_leaves_a_model(
-    student_path: str, tmp_path: Path, lora: bool
+    student_path: str, tmp_path: Path, lora: bool, credit: Literal["completion", "conclusion"]
 ) -> None:
     from drp.engines.transformers_engine import load_tokenizer
     from drp.grading.grader import Grader
+    from drp.training.credit import conclusion_end
     from drp.training.grpo import Reinforcement
     from drp.training.rollouts import Task
     from drp.training.settings import GrpoSettings, StudentModel, TrainSettings
@@ -107,6 +108,9 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(
         checkpoints=1,
         device_batch=8,
         lora=lora,
+        length_weight=0.3,
+        length_by_pass_rate=True,
+        length_credit=credit,
     )
     rewards: list[dict[str, float]] = []
     with Grader() as grader:
@@ -116,6 +120,7 @@ def test_reinforcement_needs_enough_problems_and_leaves_a_model(
             TrainSettings(),
             grader.is_correct,
             lambda step, total, figures: rewards.append(figures),
+            lambda _, thinking, answer: conclusion_end("", thinking, answer),
         )
         with pytest.raises(TrainingError, match="too few"):
             reinforcement.run(tasks[:5], tmp_path / "few")
@@ -154,12 +159,14 @@ def test_cot_valve_trains_phase_by_phase_and_resumes(student_path: str, tmp_path
 
 
 @pytest.mark.long
-def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("credit", ["completion", "conclusion"])
+def test_a_killed_reinforcement_goes_on_from_its_checkpoint(tmp_path: Path, credit: str) -> None:
     """SIGKILL in the middle of a round: the steps and their rewards are those of a run left alone."""
     command = [
         sys.executable, "-c", "from drp.cli.app import main; main()", "train", str(ROOT / "recipes/mini/think_prune.yaml"),
         "method.limits=[120]", "method.steps=6", "method.prompts=2", "method.generations=4", "method.validation=2", "method.checkpoints=3",
-        "method.learning_rate=1e-3", "problems=[{benchmark: mini-gsm, split: train, count: 12}]", "--out",
+        "method.learning_rate=1e-3", "problems=[{benchmark: mini-gsm, split: train, count: 12}]",
+        "method.length_weight=0.3", f"method.length_credit={credit}", "--out",
     ]  # fmt: skip
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     subprocess.run([*command, str(alone)], check=True, capture_output=True, timeout=280)

@@ -38,7 +38,7 @@ def settings(**fields: Any) -> TrainSettings:
     return TrainSettings(**common | fields)
 
 
-@pytest.mark.parametrize("objective", ["sft", "preference"])
+@pytest.mark.parametrize("objective", ["sft", "preference", "lcpo"])
 def test_a_rate_beyond_all_bounds_fails_at_its_step_and_leaves_nothing(
     examples: list[Example], student_path: str, tmp_path: Path, objective: str
 ) -> None:

@@ -35,9 +35,9 @@ def examples(tokenizer: Any) -> list[Example]:
     ]
 
 
-@pytest.mark.parametrize("objective", ["sft", "preference"])
+@pytest.mark.parametrize("objective", ["sft", "preference", "lcpo"])
 def test_a_training_interrupted_within_an_epoch_trains_what_it_had_not_yet_seen(
-    student_path: str, tmp_path: Path, objective: Literal["sft", "preference"]
+    student_path: str, tmp_path: Path, objective: Literal["sft", "preference", "lcpo"]
 ) -> None:
     """A resumed process used to skip as many batches of an order of its own: some examples counted twice, some never."""
     rows = examples(AutoTokenizer.from_pretrained(student_path))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from transformers import AutoTokenizer
@@ -19,8 +19,9 @@ from tests.training.test_order import KilledError, examples
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("objective", ["sft", "preference", "lcpo"])
 def test_two_processes_go_on_where_one_was_interrupted_and_train_as_it_would_have(
-    student_path: str, tmp_path: Path
+    student_path: str, tmp_path: Path, objective: Literal["sft", "preference", "lcpo"]
 ) -> None:
     """Ten examples in batches of four: the last batch of an epoch is short, and must not be filled with repeats."""
     rows = examples(AutoTokenizer.from_pretrained(student_path))
@@ -35,6 +36,7 @@ def test_two_processes_go_on_where_one_was_interrupted_and_train_as_it_would_hav
                 raise KilledError
 
         settings = TrainSettings(
+            objective=objective,
             epochs=3,
             effective_batch=4,
             device_batch=1,

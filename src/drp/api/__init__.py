@@ -8,6 +8,7 @@ are :class:`drp.errors.DrpError`. Nothing is printed: pass ``say=print`` to hear
 Rooms are imported when a function runs: what reads files waits for no engine. The examples use the run of the first.
 """
 
+from drp.api.chaining import rounds
 from drp.api.diagnoses import diagnose
 from drp.api.exports import export
 from drp.api.first_minutes import doctor, init, recipes
@@ -34,6 +35,7 @@ __all__ = [
     "push",
     "recipes",
     "report",
+    "rounds",
     "run",
     "train",
     "view",

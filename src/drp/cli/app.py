@@ -15,7 +15,7 @@ from drp.cli.first_minutes import doctor, init, recipes
 from drp.cli.plan import plan
 from drp.cli.push import push
 from drp.cli.results import compare, grade, report, tasks
-from drp.cli.stages import estimate, evaluate, generate, merge, prune, run, train
+from drp.cli.stages import estimate, evaluate, generate, merge, prune, rounds, run, train
 from drp.cli.view import view
 
 
@@ -59,7 +59,7 @@ def common(
 
 
 VERBS = (
-    init, doctor, recipes, diagnose, plan, run, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, export, push, tasks,
+    init, doctor, recipes, diagnose, plan, run, rounds, generate, prune, estimate, train, merge, evaluate, report, view, grade, compare, export, push, tasks,
 )  # fmt: skip
 for command in VERBS:
     app.command()(command)

@@ -51,6 +51,34 @@ def run(
     print_report(summary)
 
 
+def rounds(
+    recipe: RecipePath = None,
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many rounds.")] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Folder of the rounds' run folders; default runs/<recipe name>.", show_default=False
+        ),
+    ] = None,
+    limit: Limit = None,
+    partial: Partial = False,
+) -> None:
+    """Run a recipe several times, each round on the model of the round before. The same command again continues."""
+    if recipe is None and out is not None:
+        recipe = str(out / "student")
+    recipe, changes = recipe_of(recipe, overrides, out)
+    with terminal() as (progress, say):
+        from drp import api
+
+        found = api.rounds(
+            recipe, changes, count=count, out=out, limit=limit, partial=partial, progress=progress, say=say
+        )
+    from drp.cli.tables import print_comparison
+
+    print_comparison(found, "table")
+
+
 def generate(
     recipe: RecipePath = None,
     overrides: Overrides = None,

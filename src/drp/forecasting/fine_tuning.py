@@ -63,13 +63,14 @@ def parts(lengths: Sequence[int], settings: TrainSettings, *, gpu: bool, process
     """Return the tokens, padding included, of each forward pass in one pass over the examples.
 
     Args:
-        lengths: Tokens of the examples.
+        lengths: Tokens of the examples; of a pair, those of one text.
         settings: Of the training.
         gpu: Whether it runs on a GPU, where examples are packed if nothing says otherwise.
         processes: That share each step; the parts are those of whichever has most to do.
     """
     found: list[int] = []
     packed = packs(settings, gpu=gpu)
+    lengths = [settings.texts * n for n in lengths]
     for step in steps_of(lengths, settings):
         whole = len(step) - len(step) % processes
         hands = [[step[n] for n in hand] for hand in shared_out(step[:whole], processes)] if whole else [step]
@@ -77,7 +78,7 @@ def parts(lengths: Sequence[int], settings: TrainSettings, *, gpu: bool, process
         size = settings.device_batch
         groups = (
             [list(range(n, min(n + size, len(rows)))) for n in range(0, len(rows), size)]
-            if settings.device_tokens is None or settings.objective == "preference"
+            if settings.device_tokens is None
             else parts_of(rows, settings.device_tokens, packed=packed)
         )
         for group in groups:
@@ -90,7 +91,7 @@ def packs(settings: TrainSettings, *, gpu: bool) -> bool:
     """Return whether examples lie end to end; that the model allows it is taken for granted."""
     possible = settings.device_tokens is not None and settings.attention != "eager"
     wanted = gpu if settings.packing == "auto" else settings.packing
-    return possible and wanted and settings.objective != "preference"
+    return possible and wanted
 
 
 def seconds_to_train(

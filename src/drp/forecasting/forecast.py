@@ -158,7 +158,7 @@ def training_seconds(
     """Return the seconds of training by the tables, and those at the matrix peak."""
     rows = [PROMPT_TOKENS + n for n in texts]
     once = seconds_to_train(shape, rows, settings, hardware, processes)
-    least = training_limit(shape, sum(rows), settings, hardware) / processes
+    least = training_limit(shape, settings.texts * sum(rows), settings, hardware) / processes
     return settings.epochs * once, settings.epochs * least
 
 
@@ -251,8 +251,8 @@ def _training(
     share = work.examples / len(work.texts) if work.texts else 0.0
     computed, least = training_seconds(shape, settings, work.texts, hardware, processes)
     computed, least = computed * share, least * share
-    if settings.objective == "preference":  # two texts a step, and the untrained student reads both
-        computed, least = computed * 3, least * 3
+    if settings.objective == "preference":  # the untrained student reads every text, too
+        computed, least = computed * 1.5, least * 1.5
     tokens = sum(work.texts) * share * settings.epochs
     seconds = speeds.seconds(layout.TRAIN, computed, hardware)
     detail = f"{work.examples:,} texts × {settings.epochs:g}, {_at_once(settings)}{_again(shape, settings, hardware, largest)}"
@@ -260,7 +260,7 @@ def _training(
 
 
 def _at_once(settings: TrainSettings) -> str:
-    if settings.device_tokens is None or settings.objective == "preference":
+    if settings.device_tokens is None:
         return f"{settings.device_batch} at once"
     return f"{settings.device_tokens:,} tokens at once"
 
@@ -279,11 +279,11 @@ def _again(shape: Shape, settings: TrainSettings, hardware: Hardware, tokens: in
 
 def _quicker(shape: Shape, settings: TrainSettings, hardware: Hardware, longest: int) -> list[str]:
     """Return which settings would be faster, give the same result and fit, where there are any."""
-    if settings.checkpointing is True and settings.objective == "sft":
+    if settings.checkpointing is True:
         return [
             "train: train.checkpointing=auto gives the same result, and computes again only in layers for which memory is short"
         ]
-    if settings.device_tokens is not None or settings.objective == "preference":
+    if settings.device_tokens is not None:
         return []
     tokens = min(USUAL_TOKENS, settings.effective_batch * longest)
     larger = settings.model_copy(update={"device_tokens": USUAL_TOKENS})

@@ -125,7 +125,7 @@ def layers_kept(shape: Shape, hardware: Hardware, settings: TrainSettings, token
     layers = shape.num_hidden_layers
     if settings.checkpointing is False or hardware.family == "cpu":
         return layers
-    if settings.checkpointing is True or settings.objective == "preference":
+    if settings.checkpointing is True:
         return 0
     room = ((1 - MARGIN) * hardware.memory - CONTEXT_GIB - static_gib(shape, settings)) * GIB
     left = room - tokens * (_entering(shape) * layers + GRADIENT_BYTES * shape.intermediate_size)
@@ -174,8 +174,7 @@ def _keeping(shape: Shape) -> float:
 
 def _most_tokens(settings: TrainSettings, longest: int) -> int:
     """Return the tokens of the largest part: a row beyond the budget is a part of its own, and no part exceeds a step."""
-    if settings.objective == "preference":
-        return 2 * settings.device_batch * longest
+    longest *= settings.texts
     step = settings.effective_batch * longest
     if settings.device_tokens is None:
         return min(settings.device_batch * longest, step)

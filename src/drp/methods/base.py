@@ -85,6 +85,10 @@ class MethodSettings(Kind):
     """Whether its teacher must write solutions of its own instead of editing the student's traces."""
     has_pairs: ClassVar[bool] = False
     """Whether its texts differ from the student's own traces, so that one can be preferred to the other."""
+    needs_pairs: ClassVar[bool] = False
+    """Whether it is a training by preference and nothing else."""
+    least_samples: ClassVar[int] = 1
+    """How many traces of each problem it needs (``generate.samples``)."""
 
     @property
     def name(self) -> str:
@@ -149,3 +153,8 @@ def of_trace(trace: Trace, own: Trace | None = None, phase: int = 0) -> Target:
 def usable(trace: Trace) -> bool:
     """Return whether a trace can be learnt from as it stands: closed, answered, right."""
     return bool(trace.closed and trace.correct and trace.answer.strip())
+
+
+def tokens_of(trace: Trace) -> int:
+    """Return the tokens of a completion, or about so many where they were not counted."""
+    return trace.usage.completion_tokens if trace.usage else max(1, len(trace.thinking) // 4)

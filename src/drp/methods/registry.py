@@ -9,6 +9,7 @@ METHODS: Registry[MethodSettings] = Registry(
     MethodSettings,
     {
         "drp": "drp.methods.drp:DrpSettings",
+        "lcpo": "drp.methods.lcpo:LcpoSettings",
         "self": "drp.methods.self_training:SelfSettings",
         "direct": "drp.methods.direct:DirectMethodSettings",
         "tale": "drp.methods.tale:TaleSettings",

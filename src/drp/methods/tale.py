@@ -8,8 +8,8 @@ from pydantic import Field
 
 from drp.engines.base import Sampling
 from drp.engines.settings import PromptSettings
-from drp.methods.base import MethodContext, MethodSettings, PromptOf, of_trace, usable
-from drp.records import Problem, Target, Trace
+from drp.methods.base import MethodContext, MethodSettings, PromptOf, of_trace, tokens_of, usable
+from drp.records import Problem, Target
 from drp.runs.fingerprints import defining
 from drp.runs.layout import EXPLORE, GENERATE, TRAIN
 
@@ -49,7 +49,7 @@ class TaleSettings(BudgetedSettings):
         """Halve each problem's budget while its answer stays right and its tokens fall."""
         best = {t.problem_id: t for t in context.traces() if usable(t)}
         open_problems = [p for p in context.training_problems() if p.id in best]
-        budgets = {p.id: _tokens(best[p.id]) for p in open_problems}
+        budgets = {p.id: tokens_of(best[p.id]) for p in open_problems}
         for number in range(self.halvings):
             budgets = {p.id: budgets[p.id] // 2 for p in open_problems if budgets[p.id] // 2 >= LEAST_BUDGET}
             open_problems = [p for p in open_problems if p.id in budgets]
@@ -59,7 +59,7 @@ class TaleSettings(BudgetedSettings):
             prompts = self.with_budgets(context, budgets)
             drawn = context.explore_with(f"budget-{number}", open_problems, why, prompt_of=prompts)
             better = {
-                t.problem_id: t for t in drawn if usable(t) and _tokens(t) < _tokens(best[t.problem_id])
+                t.problem_id: t for t in drawn if usable(t) and tokens_of(t) < tokens_of(best[t.problem_id])
             }
             best |= better
             open_problems = [p for p in open_problems if p.id in better]
@@ -71,7 +71,7 @@ class TaleSettings(BudgetedSettings):
         for number in range(self.halvings):
             for trace in context.explored(f"budget-{number}"):
                 known = best.get(trace.problem_id)
-                if known and usable(trace) and _tokens(trace) < _tokens(known):
+                if known and usable(trace) and tokens_of(trace) < tokens_of(known):
                     best[trace.problem_id] = trace
         return [of_trace(trace, own[problem]) for problem, trace in best.items()]
 
@@ -116,7 +116,3 @@ class TalePromptSettings(BudgetedSettings):
     def defining_prompts(self) -> dict[str, object]:
         """Return all of them."""
         return {self.kind: defining(self)}
-
-
-def _tokens(trace: Trace) -> int:
-    return trace.usage.completion_tokens if trace.usage else max(1, len(trace.thinking) // 4)

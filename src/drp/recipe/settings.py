@@ -188,11 +188,7 @@ class Recipe(Record):
     @model_validator(mode="after")
     def _method(self) -> "Recipe":
         self.method.check(self.prune.teacher)
-        if self.train.objective == "preference" and not self.method.has_pairs:
-            raise ValueError(
-                "train.objective=preference needs targets that differ from the student's own traces; method "
-                f"{self.method.kind} has none: use method drp, direct or tale, or objective sft"
-            )
+        self._pairs()
         if self.method.trains_on == "problems":
             if self.train.processes != 1:
                 raise ValueError(
@@ -204,6 +200,24 @@ class Recipe(Record):
                     f"method {self.method.kind} has a field of its own for this: method.lora=false"
                 )
         return self
+
+    def _pairs(self) -> None:
+        method, objective = self.method, self.train.objective
+        if objective != "sft" and not method.has_pairs:
+            raise ValueError(
+                f"train.objective={objective} needs targets that differ from the student's own traces; method "
+                f"{method.kind} has none: use method drp, lcpo, direct or tale, or objective sft"
+            )
+        if objective == "sft" and method.needs_pairs:
+            raise ValueError(
+                f"method {method.kind} prefers one trace to another, and train.objective=sft reads only one: set "
+                "train.objective=lcpo, or preference (DPO)"
+            )
+        if self.generate.samples < method.least_samples:
+            raise ValueError(
+                f"method {method.kind} compares several traces of the same problem, and generate.samples={self.generate.samples}: "
+                f"set generate.samples={method.least_samples} or more"
+            )
 
     @model_validator(mode="before")
     @classmethod

@@ -44,6 +44,7 @@ def reinforce_student(
     try:
         from drp.engines.encoding import render_prompt
         from drp.engines.transformers_engine import load_tokenizer
+        from drp.training.credit import conclusion_end
         from drp.training.grpo import Reinforcement, resumed_step
         from drp.training.rollouts import Task
     except ImportError as error:
@@ -79,6 +80,7 @@ def reinforce_student(
             recipe.train,
             lambda answer, problem: grader.solves(answer, by_id[problem]),
             listen,
+            lambda problem, thinking, answer: conclusion_end(by_id[problem].question, thinking, answer),
         )
         sampled = reinforcement.run(tasks, folder.path)
     counts = {"problems": len(tasks), "steps": steps, "sampled_tokens": sampled}

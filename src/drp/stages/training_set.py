@@ -79,7 +79,7 @@ def fitting_examples(
     from drp.training.examples import within_limit
 
     settings = recipe.train
-    build = pairs_of if settings.objective == "preference" else examples_of
+    build = examples_of if settings.objective == "sft" else pairs_of
     examples, longer = within_limit(build(recipe, tokenizer, chosen), settings.max_length)
     if longer and settings.over_length == "refuse":
         raise TrainingError(

@@ -14,7 +14,7 @@ from drp.training.parts import parts_of
 IGNORED = -100
 """The label of a token without loss."""
 Row = dict[str, Any]
-"""``input_ids`` and ``labels`` of one example."""
+"""``input_ids`` and ``labels`` of one example; of a pair also ``rejected_ids`` and ``rejected_labels``."""
 
 
 @dataclass
@@ -36,7 +36,11 @@ class Counts:
 
 @dataclass
 class StepCollator:
-    """Makes of the examples of a step what `Supervised.training_step` takes: ``parts`` and the number of ``items``."""
+    """Makes of the examples of a step what `Supervised.training_step` takes: ``parts`` and the number of ``items``.
+
+    A pair's two texts lie in the same part, the preferred one first; a step of pairs has two items: the tokens with loss of
+    its preferred texts, and its pairs.
+    """
 
     pad: int
     """Token that fills rows up; it is neither seen nor learnt."""
@@ -50,18 +54,28 @@ class StepCollator:
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Collate the rows of a step."""
-        lengths = [len(row["input_ids"]) for row in rows]
+        texts = [texts_of(row) for row in rows]
+        lengths = [[len(text["input_ids"]) for text in pair] for pair in texts]
         if self.tokens is None:
             groups = [list(range(n, min(n + self.rows, len(rows)))) for n in range(0, len(rows), self.rows)]
         else:
-            groups = parts_of(lengths, self.tokens, packed=self.packed)
+            taken = [sum(pair) if self.packed else len(pair) * max(pair) for pair in lengths]
+            groups = parts_of(taken, self.tokens, packed=self.packed)
         make = packed if self.packed else padded
-        parts = [make([rows[n] for n in group], self.pad) for group in groups]
-        self.counts.useful += sum(lengths)
+        parts = [make([text for n in group for text in texts[n]], self.pad) for group in groups]
+        self.counts.useful += sum(map(sum, lengths))
         self.counts.computed += sum(part["input_ids"].numel() for part in parts)
         self.counts.parts += len(parts)
-        items = sum(sum(label != IGNORED for label in row["labels"][1:]) for row in rows)
-        return {"parts": parts, "items": torch.tensor(items)}
+        with_loss = [sum(label != IGNORED for label in pair[0]["labels"][1:]) for pair in texts]
+        pairs = [sum(with_loss), sum(map(bool, with_loss))]
+        return {"parts": parts, "items": torch.tensor(pairs if len(texts[0]) > 1 else pairs[0])}
+
+
+def texts_of(row: Row) -> list[Row]:
+    """Return the texts of an example: itself, and of a pair the other one behind it."""
+    if "rejected_ids" not in row:
+        return [row]
+    return [row, {"input_ids": row["rejected_ids"], "labels": row["rejected_labels"]}]
 
 
 def padded(rows: Sequence[Row], pad: int) -> dict[str, Any]:

@@ -29,10 +29,11 @@ from drp.errors import TrainingError
 from drp.runs import layout
 from drp.runs.journal import write_atomically
 from drp.training.checkpoints import STATE, CheckpointEvaluation, RoundState, steps_between
+from drp.training.credit import advantages
 from drp.training.device import forward_batch, on_one_device
 from drp.training.guard import LeaveOut
 from drp.training.order import OrderedByEpoch
-from drp.training.rollouts import Drawn, IsCorrect, Rollouts, Scoring, Task
+from drp.training.rollouts import Concludes, Drawn, IsCorrect, Judge, Rollouts, Scoring, Task
 from drp.training.saving import save_model, save_student, stored_dtype
 from drp.training.settings import GrpoSettings, StudentModel, TrainSettings
 from drp.training.sft import Listener, last_checkpoint, unheard
@@ -49,6 +50,18 @@ class Reinforcer(OrderedByEpoch, GRPOTrainer):
     two sharp models may be beyond what the exponential can hold, and infinity times the mask's nothing is no number,
     in the loss and in every gradient. TRL before 1.15 returns what the models think of padding; later ones return 0.
     """
+
+    judge: Judge | None = None
+    """Set where not every token answers for the length of its completion."""
+    generations: int
+    """Completions a problem; set with it."""
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        batch = super()._generate_and_score_completions(inputs)
+        if self.judge:
+            made = advantages(self.judge.latest, self.generations, batch["completion_ids"].shape[1])
+            batch["advantages"] = made.to(batch["advantages"])
+        return batch
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *more: Any, **fields: Any
@@ -95,6 +108,8 @@ class Reinforcement:
     """Of which rank, alpha and seed count here."""
     is_correct: IsCorrect
     listen: Listener = unheard
+    concludes: Concludes | None = None
+    """Needed for ``length_credit: conclusion``."""
 
     def run(self, tasks: Sequence[Task], out: Path) -> int:
         """Leave ``model/`` under ``out``.
@@ -151,13 +166,16 @@ class _Round:
             limit,
             settings.length_weight,
             tags,
+            settings.length_by_pass_rate,
+            self.how.concludes if settings.length_credit == "conclusion" else None,
         )
+        judge = Judge(scoring)
         aside, rest = tasks[: settings.validation], tasks[settings.validation :]
         evaluation = CheckpointEvaluation(rollouts, scoring, aside, settings, state)
         log = _Log(self.how.listen, self.number * settings.steps, len(settings.limits) * settings.steps)
         trainer = Reinforcer(
             model=model,
-            reward_funcs=scoring.reward,
+            reward_funcs=judge.reward,
             args=on_one_device(self._config(model.device), model.device),
             train_dataset=Dataset.from_list([{"prompt": t.prompt, "gold": t.gold} for t in rest]),
             processing_class=self.tokenizer,
@@ -165,6 +183,8 @@ class _Round:
             rollout_func=rollouts.draw,
             callbacks=[evaluation, LeaveOut(), log],
         )
+        if settings.length_credit == "conclusion":
+            trainer.judge, trainer.generations = judge, settings.generations
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         counts = [rollouts.drawn.calls, rollouts.drawn.sampled]

@@ -13,6 +13,7 @@ from trl import SFTTrainer
 
 from drp.training.order import EpochSampler, OrderedByEpoch
 from drp.training.recompute import Recompute
+from drp.training.settings import TrainSettings
 
 
 class Supervised(OrderedByEpoch, SFTTrainer):
@@ -24,28 +25,31 @@ class Supervised(OrderedByEpoch, SFTTrainer):
     """
 
     train_dataset: Any
+    settings: TrainSettings
+    """Set once it is made."""
     recompute: Recompute | None = None
     """Set where layers may compute their activations again."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         # The last row is blank: its tokens have no loss and count for nothing in the mean over a batch.
-        rows = (train_dataset if train_dataset is not None else self.train_dataset)["input_ids"][:-1]
-        lengths = [len(r) for r in rows]
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        names = [name for name in ("input_ids", "rejected_ids") if name in rows.column_names]
+        lengths = [sum(map(len, ids)) for ids in zip(*(rows[name] for name in names), strict=True)][:-1]
         processes = self.args.world_size
         batch = self.args.train_batch_size * processes
         return EpochSampler(
             LengthGroupedSampler(batch, lengths=lengths),
             self.args.seed,
             self.epochs_behind,
-            blank=len(rows),
+            blank=len(lengths),
             multiple=batch if processes > 1 else 1,
             shared=(processes, [*lengths, 0]) if processes > 1 else None,
         )
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
-        count = torch.stack([batch["items"] for batch in batch_samples]).sum().to(device)
+        count = torch.stack([batch["items"] for batch in batch_samples]).sum(0).to(device)
         gathered = self.accelerator.gather(count) if self.args.world_size > 1 else count
-        return cast(torch.Tensor, gathered).sum()
+        return cast(torch.Tensor, gathered).view(-1, *count.shape).sum(0)
 
     def training_step(self, *positional: Any, **named: Any) -> torch.Tensor:
         """Go forward and back with each part of a step; gradients are exchanged with the last."""

@@ -49,13 +49,15 @@ def fuse(model: Any) -> int:
         if plain:
             scale = float(module.scaling[name])
             a, b = cast(nn.Linear, module.lora_A[name]), cast(nn.Linear, module.lora_B[name])
-            module.forward = partial(_forward, module.base_layer, a, b, scale)
+            module.forward = partial(_forward, module, a, b, scale)
             count += 1
     return count
 
 
-def _forward(base: nn.Module, a: nn.Linear, b: nn.Linear, scale: float, x: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = base(x)
+def _forward(layer: Linear, a: nn.Linear, b: nn.Linear, scale: float, x: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = layer.base_layer(x)
+    if layer.disable_adapters:  # as the reference of a preference is read
+        return out
     low = linear(x, a.weight)
     wide = out.shape[-1]
     return torch.addmm(

@@ -3,6 +3,7 @@
 # The library behind this file ships incomplete types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,15 @@ from drp.engines.slots import SlotDecoder, fits
 from drp.engines.transformers_engine import stop_ids
 from drp.errors import TrainingError
 from drp.text.thinking import THINK, Tags, split_thinking
+from drp.training.credit import Score, tokens_until
 from drp.training.settings import GrpoSettings
 
 MOST_SLOTS = 512
 """Most completions decoded together."""
 IsCorrect = Callable[[str, str], bool]
 """Whether an answer part is right: ``is_correct(answer, gold)``, with the task's own ``gold``."""
+Concludes = Callable[[str, str, str], int | None]
+"""How many characters of a thinking there are up to the end of its conclusion: ``concludes(gold, thinking, answer)``."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +126,52 @@ class Scoring:
     limit: int
     length_weight: float = 0.0
     tags: Tags = THINK
+    by_pass_rate: bool = False
+    """Whether the weight counts times the share of a problem's completions that are right."""
+    concludes: Concludes | None = None
+    """Finds the conclusion, where only tokens behind it are held against a completion."""
 
     def solves(self, ids: list[int], gold: str) -> bool:
         """Return whether a completion ended in time with the right answer."""
+        return self._read(ids, gold) is not None
+
+    def _read(self, ids: list[int], gold: str) -> tuple[str, str, str] | None:
+        """Return the text, thinking and answer of a completion that ended in time with the right answer."""
         if not ids or ids[-1] not in self.stops:
-            return False
+            return None
         text = self.tokenizer.decode(ids[:-1], skip_special_tokens=False)
-        _, answer, closed = split_thinking(text, opened=self.opened, tags=self.tags)
-        return closed and self.is_correct(answer, gold)
+        thinking, answer, closed = split_thinking(text, opened=self.opened, tags=self.tags)
+        return (text, thinking, answer) if closed and self.is_correct(answer, gold) else None
+
+    def scores(self, completion_ids: Sequence[list[int]], gold: Sequence[str]) -> list[Score]:
+        """Return what each of a step's completions scores; ``gold`` tells which are of the same problem."""
+        read = [self._read(ids, g) for ids, g in zip(completion_ids, gold, strict=True)]
+        drawn, solved = Counter(gold), Counter(g for g, found in zip(gold, read, strict=True) if found)
+        made: list[Score] = []
+        for ids, problem, found in zip(completion_ids, gold, read, strict=True):
+            if found is None:
+                made.append(Score(right=False))
+                continue
+            rate = solved[problem] / drawn[problem] if self.by_pass_rate else 1.0
+            start = self._start(ids, problem, *found)
+            share = (len(ids) - start) / self.limit
+            made.append(Score(right=True, length=-self.length_weight * rate * share, start=start))
+        return made
+
+    def _start(self, ids: list[int], problem: str, text: str, thinking: str, answer: str) -> int:
+        """Return the first token that is held against a right completion; all are, where no sentence concludes."""
+        end = self.concludes(problem, thinking, answer) if self.concludes and self.length_weight else None
+        return 0 if end is None else tokens_until(self.tokenizer, ids, text.index(thinking) + end)
+
+
+@dataclass
+class Judge:
+    """Scores a step's completions as TRL asks for it, and remembers them until the advantages are made of them."""
+
+    scoring: Scoring
+    latest: Sequence[Score] = ()
 
     def reward(self, completion_ids: list[list[int]], gold: list[str], **_: object) -> list[float | None]:
-        """Return the score of each completion, as TRL asks for it."""
-        return [
-            (1 - self.length_weight * len(ids) / self.limit) if self.solves(ids, g) else 0.0
-            for ids, g in zip(completion_ids, gold, strict=True)
-        ]
+        """Return the score of each completion."""
+        self.latest = self.scoring.scores(completion_ids, gold)
+        return [score.reward for score in self.latest]

@@ -28,8 +28,8 @@ class StudentModel:
 class TrainSettings(Record):
     """LoRA fine-tuning on pruned traces. The defaults are the paper's."""
 
-    objective: Literal["sft", "preference"] = "sft"
-    """The likelihood of the targets; or DPO, which prefers them to the student's own traces of the same problems."""
+    objective: Literal["sft", "preference", "lcpo"] = "sft"
+    """The likelihood of the targets; or what prefers them to the student's own traces of the same problems: DPO (``preference``) or LCPO."""
     beta: float = Field(default=0.1, gt=0)
     """DPO: how dear it is to move away from the student; larger stays nearer."""
     sft_weight: float = Field(default=1.0, ge=0)
@@ -87,6 +87,11 @@ class TrainSettings(Record):
     tracker: Tracker = Field(default="none", json_schema_extra=EXECUTION)
     """Where curves of loss (and reward) also go: none, tensorboard (RUN/train/tensorboard), wandb or trackio, each an extra."""
 
+    @property
+    def texts(self) -> int:
+        """How many texts an example has: one, or the two of a pair."""
+        return 1 if self.objective == "sft" else 2
+
     @model_validator(mode="after")
     def _kinds(self) -> "TrainSettings":
         if not self.lora and self.quantise != "none":
@@ -121,6 +126,12 @@ class GrpoSettings(Record):
     """Weight of the KL divergence from where the round began."""
     length_weight: float = Field(default=0.0, ge=0, lt=1)
     """A right completion scores 1 less this times its tokens over the limit; 0 is ThinkPrune."""
+    length_by_pass_rate: bool = Field(default=False, json_schema_extra=UNLESS_SET)
+    """Whether ``length_weight`` counts times the share of a problem's completions that are right: hard problems may take long."""
+    length_credit: Literal["completion", "conclusion"] = Field(
+        default="completion", json_schema_extra=UNLESS_SET
+    )
+    """Which tokens answer for a right completion's length: all, or those behind the first sentence that concludes, which alone are then counted."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature of the completions trained on."""
     lora: bool = True
@@ -133,3 +144,11 @@ class GrpoSettings(Record):
     """Checkpoints a round, each of which is evaluated."""
     device_batch: int = Field(default=16, ge=1, json_schema_extra=EXECUTION)
     """Completions per forward pass."""
+
+    @model_validator(mode="after")
+    def _has_length_term(self) -> "GrpoSettings":
+        if not self.length_weight and (self.length_by_pass_rate or self.length_credit != "completion"):
+            raise ValueError(
+                "length_by_pass_rate and length_credit say how length_weight counts, and that is 0: set length_weight, 0.3 for example"
+            )
+        return self

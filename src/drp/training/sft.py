@@ -15,7 +15,7 @@ from datasets import Dataset, disable_progress_bars, load_from_disk
 from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
-from trl import DPOConfig, DPOTrainer, SFTConfig
+from trl import SFTConfig
 
 from drp.engines.transformers_engine import load_tokenizer, pick_device
 from drp.errors import TrainingError
@@ -27,7 +27,7 @@ from drp.training.guard import Guard
 from drp.training.likelihood import Supervised
 from drp.training.loading import made_quick, packs, to_be_trained
 from drp.training.lora import new_adapter
-from drp.training.order import OrderedByEpoch
+from drp.training.preferring import Preferring
 from drp.training.processes import launch, process_count
 from drp.training.recompute import Recompute
 from drp.training.saving import save_student, save_whole
@@ -37,10 +37,17 @@ from drp.training.tracking import tracking
 HOW = {
     "sft": "fine-tuned on traces by their likelihood",
     "preference": "fine-tuned by preference (DPO) of traces over the student's own",
+    "lcpo": "fine-tuned by preference (LCPO) of traces over the student's own",
 }
 """Each objective in words, for the card of an adapter."""
 EXAMPLES = "examples"
 """Where the examples lie beside the checkpoints, as Arrow: every process maps them, none holds them."""
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in SFTConfig.__dataclass_fields__
+)
+"""What the installed transformers calls it."""
 Listener = Callable[[int, int, dict[str, float]], None]
 """Told about every logged step: step, total steps, figures."""
 
@@ -63,62 +70,43 @@ class _Log(TrainerCallback):
             self.listen(int(state.global_step), int(state.max_steps), figures)
 
 
-class _Preference(OrderedByEpoch, DPOTrainer):
-    """DPO on pairs that are tokenised already, so that prompts are exactly those of generation."""
-
-    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        return dataset
-
-
-TRAINERS: dict[str, Any] = {"sft": Supervised, "preference": _Preference}
+TRAINERS: dict[str, Any] = {"sft": Supervised, "preference": Preferring, "lcpo": Preferring}
 """The trainer of each objective."""
 
 
-def _arguments(
-    settings: TrainSettings, work: Path, device: torch.device, examples: int
-) -> SFTConfig | DPOConfig:
+def _arguments(settings: TrainSettings, work: Path, device: torch.device, examples: int) -> SFTConfig:
     """Return the trainer's settings for so many examples, of which every process takes an even share."""
-    share = share_of(settings)
-    pairs = settings.objective == "preference"
-    device_batch = forward_batch(share, settings.device_batch) if pairs else share
     gpu = device.type == "cuda"
     steps = settings.epochs * examples / settings.effective_batch
-    common: dict[str, Any] = {
-        "output_dir": str(work),
-        "per_device_train_batch_size": device_batch,
-        "gradient_accumulation_steps": share // device_batch,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.schedule,
-        "warmup_steps": settings.warmup if steps > 1 else 0,  # the first step of a warm-up has a rate of 0
-        "num_train_epochs": settings.epochs,
-        "weight_decay": settings.weight_decay,
-        "max_length": None,  # lengths were checked before; nothing may be cut silently here
-        **_checkpointing(gpu and pairs and settings.checkpointing is not False),
-        "bf16": gpu,
-        "fp16": False,
-        "use_cpu": not gpu,
-        "seed": settings.seed,
-        "data_seed": settings.seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # a loss that is no number must show
-        "save_strategy": "steps",
-        "save_steps": settings.save_steps,
-        "save_total_limit": 1,
+    made = SFTConfig(
+        output_dir=str(work),
+        per_device_train_batch_size=share_of(settings),
+        gradient_accumulation_steps=1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup if steps > 1 else 0,  # the first step of a warm-up has a rate of 0
+        num_train_epochs=settings.epochs,
+        weight_decay=settings.weight_decay,
+        max_length=None,  # lengths were checked before; nothing may be cut silently here
+        **{CHECKPOINTING: False},  # see recompute
+        bf16=gpu,
+        fp16=False,
+        use_cpu=not gpu,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is no number must show
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=1,
         **tracking(settings.tracker, work.parent),
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "dataloader_pin_memory": gpu,
-        "ddp_find_unused_parameters": False,
-    }
-    if pairs:
-        weights = [1.0, settings.sft_weight]
-        made = DPOConfig(loss_type=["sigmoid", "sft"], loss_weights=weights, beta=settings.beta, **common)
-    else:
-        made = SFTConfig(
-            packing=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            **common,
-        )
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=gpu,
+        ddp_find_unused_parameters=False,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
     return on_one_device(made, device)
 
 
@@ -127,29 +115,17 @@ def share_of(settings: TrainSettings) -> int:
     return settings.effective_batch // int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _rows(examples: Sequence[Example], objective: str) -> list[dict[str, Any]]:
-    """Return examples as the objective's trainer reads them; those of likelihood end with a blank one."""
-    if objective != "preference":
-        blank = {"input_ids": examples[0].input_ids[:1], "labels": [-100]}
-        return [*({"input_ids": e.input_ids, "labels": e.labels} for e in examples), blank]
-    return [
-        {
-            "prompt_ids": e.input_ids[: e.prompt_length],
-            "chosen_ids": e.input_ids[e.prompt_length :],
-            "rejected_ids": e.rejected_ids,
-        }
-        for e in examples
-    ]
-
-
-def _checkpointing(wanted: bool) -> dict[str, Any]:
-    """Return the setting under the name that the installed transformers gives it."""
-    known = SFTConfig.__dataclass_fields__
-    return {
-        "activation_checkpointing"
-        if "activation_checkpointing" in known
-        else "gradient_checkpointing": wanted
-    }
+def rows_of(examples: Sequence[Example], objective: str) -> list[dict[str, Any]]:
+    """Return examples as the objective's trainer reads them; the last is a blank one."""
+    rows = [{"input_ids": e.input_ids, "labels": e.labels} for e in examples]
+    blank = {"input_ids": rows[0]["input_ids"][:1], "labels": [-100]}
+    if objective != "sft":
+        for row, example in zip(rows, examples, strict=True):
+            rejected, prompt = example.rejected_ids or [], example.prompt_length
+            row["rejected_ids"] = example.input_ids[:prompt] + rejected
+            row["rejected_labels"] = [-100] * prompt + rejected
+        blank |= {"rejected_ids": blank["input_ids"], "rejected_labels": blank["labels"]}
+    return [*rows, blank]
 
 
 def last_checkpoint(out: Path, written_last: str = "trainer_state.json") -> tuple[Path | None, int]:
@@ -190,7 +166,7 @@ def fine_tune(
     work = out / layout.CHECKPOINTS
     data = work / EXAMPLES
     disable_progress_bars()
-    Dataset.from_list(_rows(examples, settings.objective)).save_to_disk(data)
+    Dataset.from_list(rows_of(examples, settings.objective)).save_to_disk(data)
     arguments = (student, data, settings, out, adapter)
     try:
         if count == 1:
@@ -241,7 +217,7 @@ def trainer_for(
     adapter: Path | None = None,
     tell: Listener = unheard,
 ) -> Any:
-    """Return the trainer of a model on rows, the last of which is blank for likelihood; ``perf/training.py`` times this one.
+    """Return the trainer of a model on rows, the last of which is blank; ``perf/training.py`` times this one.
 
     Args:
         model: The student, without an adapter.
@@ -253,27 +229,24 @@ def trainer_for(
         adapter: Go on with this adapter instead of a new one.
         tell: Told about every step.
     """
-    blank = settings.objective == "sft"
-    arguments = _arguments(settings, work, where, len(rows) - blank)
-    more: dict[str, Any] = {}
-    if blank:
-        more["data_collator"] = StepCollator(
-            tokenizer.pad_token_id,
-            forward_batch(share_of(settings), settings.device_batch),
-            settings.device_tokens,
-            packs(model, settings, where),
-        )
+    collator = StepCollator(
+        tokenizer.pad_token_id,
+        forward_batch(share_of(settings), settings.device_batch),
+        settings.device_tokens,
+        packs(model, settings, where),
+    )
     trainer = TRAINERS[settings.objective](
         model=PeftModel.from_pretrained(model, str(adapter), is_trainable=True) if adapter else model,
-        args=arguments,
+        args=_arguments(settings, work, where, len(rows) - 1),
         train_dataset=rows,
+        data_collator=collator,
         processing_class=tokenizer,
         peft_config=new_adapter(settings) if settings.lora and not adapter else None,
         callbacks=[Guard(settings.learning_rate), _Log(tell)],
-        **more,
     )
+    trainer.settings = settings
     trainer.remove_callback(PrinterCallback)
     made_quick(trainer.model, where, settings.compile)
-    if blank and where.type == "cuda":
+    if where.type == "cuda":
         trainer.recompute = Recompute(trainer.model, settings.checkpointing)
     return trainer
