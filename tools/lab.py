@@ -1,11 +1,12 @@
 """The laboratory: every method of the paper on the embedded student, one command, resumable.
 
     python tools/lab.py --work runs/lab --out results/mini-lab [--seeds 3] [--jobs 8] [--grid full|small]
-        [--only PATTERN …] [--minutes M] [section.field=value …]
+        [--only PATTERN …] [--minutes M] [--remedies N] [section.field=value …]
 
 Each row is one run folder under ``--work``, made by `drp.run`; the same command again goes on where it stopped. Figures
 (lab.json) and tables are written after every row, plots at the end. ``--grid small`` is one benchmark, one seed and three
-methods, for a CPU. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
+methods, for a CPU. ``--remedies`` tries what needs no training (token budgets, early exit, no thinking) on so many completions of the
+base a benchmark, and puts it in a table of its own; with ``--only none`` nothing else runs. After ``--minutes`` nothing new begins and what runs is stopped, to be continued later.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import numpy as np
 
 import lab_report
 from drp.evaluation.metrics import measured_part
+from drp.recipe import load_recipe
 from drp.records import Trace
 from drp.reporting.summary import benchmark_order, by_benchmark, summarise_benchmark
 from drp.runs import layout
@@ -50,12 +52,14 @@ class Lab:
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.results: dict[str, dict[str, Any]] = {}
         self.curves: dict[str, list[dict[str, Any]]] = {}
+        self.remedies: dict[str, dict[str, Any]] = {}
         out.mkdir(parents=True, exist_ok=True)
         figures = out / "lab.json"
         if figures.exists():
             earlier = json.loads(figures.read_text())
             if earlier.get("changes") == changes:  # else an earlier call measured something else
                 self.results, self.curves = earlier["rows"], earlier["curves"]
+                self.remedies = earlier.get("remedies", {})
 
     def run(self, rows: list[Row], jobs: int) -> bool:
         """Run rows, at most ``jobs`` at a time and each after the row it needs; return whether all were done."""
@@ -83,7 +87,9 @@ class Lab:
                     print(f"{row.name}: {error}", "" if isinstance(error, Stopped) else tail, flush=True)
         return not failed
 
-    def call(self, folder: Path, verb: str, *arguments: object, out: Path | None = None) -> None:
+    def call(
+        self, folder: Path, verb: str, *arguments: object, out: Path | None = None, **more: object
+    ) -> None:
         """Call a function of `drp` with the row's folder as ``out``, or another one, in a process that can be stopped.
 
         Its output goes to the row's log.
@@ -97,7 +103,7 @@ class Lab:
             if left is not None and left <= 0:
                 raise Stopped("not begun")
             try:
-                called = json.dumps([verb, arguments, {"out": str(out or folder)}])
+                called = json.dumps([verb, arguments, {"out": str(out or folder), **more}])
                 command = [sys.executable, "-W", "ignore", "-c", CALL, called]
                 subprocess.run(command, stdout=log, stderr=log, check=True, timeout=left)
             except subprocess.TimeoutExpired as error:
@@ -108,6 +114,17 @@ class Lab:
         recipe = str(RECIPES / "drp.yaml")
         self.call(self.work / "base", "generate", recipe, self.changes)
         self.call(self.work / "base", "evaluate", recipe, self.changes)
+
+    def free_remedies(self, count: int) -> None:
+        """Try on the base what needs no training, on so many of its completions a benchmark."""
+        recipe = load_recipe(RECIPES / "drp.yaml", self.changes)
+        for name in (problems.benchmark for problems in recipe.evaluate.benchmarks):
+            folder = self.work / f"remedies-{name}"
+            self.call(folder, "diagnose", recipe.student.model, benchmark=name, limit=count, pruned=0)
+            found = json.loads((folder / "diagnosis.json").read_text())
+            kept = ("completions", "accuracy", "tokens", "remedies")
+            self.remedies[name] = {key: found[key] for key in kept}
+            self.write()
 
     def row(self, row: Row) -> None:
         """Run one row on copies of what others have drawn already."""
@@ -172,7 +189,7 @@ class Lab:
     def write(self) -> None:
         """Write the figures and the tables."""
         rows = dict(sorted(self.results.items()))
-        kept = {"changes": self.changes, "rows": rows, "curves": self.curves}
+        kept = {"changes": self.changes, "rows": rows, "curves": self.curves, "remedies": self.remedies}
         (self.out / "lab.json").write_text(json.dumps(kept) + "\n")
         (self.out / "tables.md").write_text(lab_report.tables(kept))
 
@@ -224,21 +241,31 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", metavar="PATTERN", help="only rows of such names, and what they start from"
     )
+    parser.add_argument(
+        "--remedies", type=int, metavar="N", help="try what needs no training on N completions a benchmark"
+    )
     parser.add_argument("--minutes", type=float, help="stop after so many minutes")
     parser.add_argument("changes", nargs="*", help="changes to every recipe: section.field=value")
     args = parser.parse_args()
     changes = [*(SMALL if args.grid == "small" else ()), *args.changes]
     rows = grid(args.seeds, args.grid)
-    if args.only:
+    if args.only == ["none"]:
+        rows = []
+    elif args.only:
         names = ", ".join(row.name for row in rows)
         rows = only(rows, args.only) or sys.exit(f"no row is named so; there are {names}")
     lab = Lab(args.work.resolve(), args.out, changes, args.minutes)
-    lab.base()
-    whole = lab.run(rows, args.jobs)
-    if not lab.results:
+    if args.remedies:
+        lab.free_remedies(args.remedies)
+    whole = True
+    if rows:
+        lab.base()
+        whole = lab.run(rows, args.jobs)
+    if not (lab.results or lab.remedies):
         sys.exit("nothing came of it")
     print((args.out / "tables.md").read_text())
-    lab_report.plots(args.out)
+    if lab.results:
+        lab_report.plots(args.out)
     if not whole:
         sys.exit("not every row was done; the same command goes on")
 

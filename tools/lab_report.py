@@ -4,10 +4,12 @@ python tools/lab_report.py results/mini-lab
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from drp.diagnosis.remedies import QUANTILES
 from drp.reporting.text import Table, markdown
 
 Rows = dict[str, dict[str, Any]]
@@ -134,6 +136,42 @@ def _tails(rows: Rows) -> Table:
     return Table("The long tail, and what each row cost", head, tuple(lines), note)
 
 
+def _remedies(found: dict[str, dict[str, Any]]) -> Table:
+    by_name = {b: _by_kind(one["remedies"]) for b, one in found.items()}
+    names = list(dict.fromkeys(name for remedies in by_name.values() for name in remedies))
+    as_is = (f"{100 * one['accuracy']['value']:.1f} / {one['tokens']['value']:.0f}" for one in found.values())
+    lines = [(name, *(_remedy(by_name[b].get(name)) for b in found)) for name in names]
+    note = (
+        "The student as it is, one completion a problem: change of accuracy in points, paired [95 % interval], and of tokens. *Assumed*: read "
+        "off the completions, no model was run; cutting at the answer is an upper bound, since something must know when."
+    )
+    sizes = (f"{b} (n = {one['completions']})" for b, one in found.items())
+    return Table("Without training", ("remedy", *sizes), (("none", *as_is), *lines), note)
+
+
+def _by_kind(remedies: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return remedies by name, without the tokens of a budget, which differ from benchmark to benchmark."""
+    shares = iter(QUANTILES)
+    found: dict[str, dict[str, Any]] = {}
+    for remedy in remedies:
+        name = re.sub(
+            r"budget of [\d,]+ tokens \((\d+) % fit\)", r"stopped where \1 % of thinkings fit", remedy["name"]
+        )
+        if re.fullmatch(r"answer after [\d,]+ tokens", name):
+            name = f"made to answer where {100 * next(shares):.0f} % of thinkings fit"
+        found[name] = remedy
+    return found
+
+
+def _remedy(found: dict[str, Any] | None) -> str:
+    if found is None or found["saved"] is None:
+        return "–"
+    saved, change = found["saved"], found["change"]
+    between = change and ", ".join(f"{100 * change['interval'][edge]:+.1f}" for edge in ("low", "high"))
+    moved = f"{100 * change['value']:+.1f} [{between}], " if change else ""
+    return f"{moved}{-100 * saved['value']:+.0f} %" + (" *assumed*" if found["kind"] == "assumed" else "")
+
+
 def tables(found: dict[str, Any]) -> str:
     """Return every table in Markdown."""
     rows: Rows = found["rows"]
@@ -147,6 +185,8 @@ def tables(found: dict[str, Any]) -> str:
                 }
                 shown.append(_compared(title, chosen | controls))
         shown += [_learnability(rows), _tails(rows)]
+    if found.get("remedies"):
+        shown.append(_remedies(found["remedies"]))
     shown += [_curve(name, points) for name, points in found["curves"].items()]
     cells = (
         "Cells: accuracy % / mean tokens (difference in points, paired by problem [95 % interval], change "

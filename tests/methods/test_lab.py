@@ -39,6 +39,38 @@ def test_every_table_shows_the_controls_and_what_a_row_was_trained_on() -> None:
     assert f"| lcpo-0 | {100 * (target / own - 1):+.0f} % |" in "".join(shown)
 
 
+def test_what_needs_no_training_has_a_table_of_its_own() -> None:
+    """Budgets differ from benchmark to benchmark, so that each had a row to itself and nothing could be compared."""
+
+    def figure(value: float) -> dict[str, object]:
+        return {"value": value, "interval": {"low": value - 0.1, "high": value + 0.1}, "n": 20}
+
+    def tried(budget: int) -> dict[str, object]:
+        names = [
+            f"budget of {budget:,} tokens (50 % fit)",
+            *(f"answer after {budget + n} tokens" for n in (0, 50, 90)),
+            "no thinking",
+        ]
+        remedies = [
+            {
+                "name": n,
+                "kind": "assumed" if "budget" in n else "run",
+                "saved": figure(0.3),
+                "change": figure(-0.05),
+            }
+            for n in names
+        ]
+        remedies[-1]["saved"] = None
+        return {"completions": 20, "accuracy": figure(0.8), "tokens": figure(250.0), "remedies": remedies}
+
+    shown = tables({"rows": {}, "curves": {}, "remedies": {"mini-gsm": tried(100), "mini-math": tried(2000)}})
+    assert "| none | 80.0 / 250 | 80.0 / 250 |" in shown and "mini-gsm (n = 20)" in shown
+    cell = "-5.0 [-15.0, +5.0], -30 %"
+    assert f"| stopped where 50 % of thinkings fit | {cell} *assumed* | {cell} *assumed* |" in shown
+    assert f"| made to answer where 75 % of thinkings fit | {cell} | {cell} |" in shown
+    assert "| no thinking | – | – |" in shown
+
+
 @pytest.mark.long
 def test_the_small_grid_runs(tmp_path: Path) -> None:
     command = [
