@@ -13,11 +13,8 @@ from typing import ClassVar, Literal, cast
 
 from pydantic import Field
 
-from drp.engines.identity import resolve_model
-from drp.engines.local import in_process
-from drp.engines.prompting import prompt_messages
 from drp.engines.scoring import Passage, Scorer, Spelling
-from drp.engines.spelling import Speller
+from drp.engines.student_scoring import open_student
 from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.pruning.skills import classify, reflection_count
@@ -63,18 +60,7 @@ class StudentTeacherSettings(TeacherSettings):
     @asynccontextmanager
     async def open(self, context: TeacherContext) -> AsyncGenerator[OpenTeacher]:
         """Provide the teacher, with the student's weights."""
-        engine, student, prompt = in_process(), context.student, context.prompt
-        from drp.engines.prefix_scoring import core_for
-
-        path = resolve_model(student.source)
-        tokenizer = engine.load_tokenizer(path)
-        model = engine.load_model(path, student.device, student.dtype)
-
-        def asks(question: str, task: str) -> list[dict[str, str]]:
-            return [message.model_dump() for message in prompt_messages(prompt, question, task)]
-
-        speller = Speller(tokenizer, asks, prompt.template_arguments, student.thinking_tags)
-        scorer = Scorer(core_for(model, engine.stop_ids(model, tokenizer)))
+        scorer, speller = open_student(context.student, context.prompt)
         # All traces at once: what they ask is scored in one batch, and the scorer lets passages wait for memory.
         yield OpenTeacher(StudentTeacher(self, scorer, speller, context.solves), None)
 
