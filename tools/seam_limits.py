@@ -6,6 +6,9 @@
 student measures each (`drp.teachers.seams`): the rise of the NLL per token, and the greatest fall of a sentence behind a seam. A limit
 is chosen on the half ``mend`` of the traces (least sum of both error shares) and judged on the half ``hold``. Beside it stands what the checks
 that read the text find in the same prunings.
+
+That is done three times: with faults planted in whole traces; with faults planted in what `rules` made of them, which is
+what a teacher that errs looks like; and with texts that are sound but foreign, against those in the student's own words.
 """
 
 import argparse
@@ -14,8 +17,8 @@ import json
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -29,15 +32,17 @@ from drp.reporting.text import Table, markdown, percent
 from drp.runs import layout
 from drp.runs.reader import RunReader
 from drp.teachers.counting import counting
+from drp.teachers.rules import RulesSettings, RulesTeacher
 from drp.teachers.seams import Likelihoods, measure
 from drp.text.units import split_units
 from planted_faults import half_of, judge
-from plants import SETS, Plant, Pruning, Source
+from plants import SETS, Plant, Pruning, Source, conclusions, second, supports
+from plants.base import edited
 
-CONTENT = ("concluded", "supported", "no_slip_kept", "own_share", "reflection")
+CONTENT = ("concluded", "supported", "no_slip_kept", "own_share")
 """Checks whose plants are used: those of form and arithmetic are no matter of likelihood."""
-ABOUT_STYLE = ("own_share", "reflection")
-"""What these plant is not wrong, but not the student's habit: shown, and not counted as a fault."""
+LOSSES = (supports.value_lost, second.paragraph_lost, conclusions.ends_early, conclusions.conclusion_deleted)
+"""What is planted in a pruned trace: each deletes something that is needed, and the first two what later sentences use."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,9 @@ class Measured:
     """One pruning, what the student says of it and what the text's checks do."""
 
     trace: str
+    group: str
+    """``whole``, ``pruned`` or ``style``: what is told apart from what."""
     kind: str
-    check: str
     sound: bool
     likelihoods: Likelihoods
     refused_by: tuple[str, ...]
@@ -90,31 +96,61 @@ def plants() -> dict[str, tuple[str, Plant]]:
     return found
 
 
+def planted(source: Source, rng_seed: str) -> Iterator[tuple[str, Pruning]]:
+    """Yield the prunings of a trace, each with its group."""
+    for check, plant in plants().values():
+        if pruning := plant(source, random.Random(rng_seed)):
+            yield ("style" if check == "own_share" else "whole"), pruning
+
+
+async def erring(trace: Trace, source: Source) -> list[tuple[str, Pruning]]:
+    """Return what `rules` makes of a trace, the same with something lost in it, and two controls."""
+    teacher = RulesTeacher(RulesSettings())
+    script = (await teacher.prune(trace, source.units)).script
+    kept = [i for e in script.edits if e.action == "keep" for i in range(e.first, e.last + 1)]
+    gone = set(range(len(source.units))) - set(kept)
+    if not gone or any(e.text is not None for e in script.edits):
+        return []
+    found = [("pruned", Pruning("rules", True, edited(source.units, gone)))]
+    shorter = replace(source, units=tuple(source.units[i] for i in kept))
+    for plant in LOSSES:
+        if pruning := plant(shorter, random.Random(trace.id)):
+            deleted = [
+                i for e in pruning.script.edits if e.action == "delete" for i in range(e.first, e.last + 1)
+            ]
+            lost = {kept[i] for i in deleted}
+            found.append(
+                ("pruned", Pruning(f"rules, {pruning.kind}", False, edited(source.units, gone | lost)))
+            )
+    drawn = random.Random(trace.id)
+    half = {i for i in range(len(source.units) - 1) if drawn.random() < 0.5}
+    return [*found, ("pruned", Pruning("half the units at random", False, edited(source.units, half)))]
+
+
 async def measured(traces: Sequence[Trace], most: int, seed: int, grader: Grader) -> list[Measured]:
     """Plant, at most so many of a kind, and measure."""
     scorer, speller = open_student(StudentSettings(device="cpu"), PromptSettings())
     counts, seen, found = counting("digits", speller), Counter[str](), list[Measured]()
 
-    async def one(trace: Trace, check: str, source: Source, pruning: Pruning) -> Measured:
+    async def one(trace: Trace, group: str, source: Source, pruning: Pruning) -> Measured:
         units = pruning.units or source.units
         whole = trace.model_copy(update={"thinking": "".join(units)})
         answer = pruning.answer or trace.answer
         likelihoods = await measure(scorer, speller, counts, whole, units, pruning.script, answer)
         checks, _ = judge(source, pruning, grader)
         refused = tuple(name for name, made in checks.items() if not made.passed)
-        return Measured(trace.id, pruning.kind, check, pruning.sound, likelihoods, refused)
+        return Measured(trace.id, group, pruning.kind, pruning.sound, likelihoods, refused)
 
     for trace in traces:
-        source = Source(
-            trace.id, trace.question, trace.gold, tuple(split_units(trace.thinking)), trace.answer, ""
-        )
+        units = tuple(split_units(trace.thinking))
+        source = Source(trace.id, trace.question, trace.gold, units, trace.answer, "")
+        every = [*planted(source, f"{seed} {trace.id}"), *await erring(trace, source)]
         jobs: list[tuple[str, Pruning]] = []
-        for check, plant in plants().values():
-            pruning = plant(source, random.Random(f"{seed} {trace.id}"))
-            if pruning and seen[pruning.kind] < most:
+        for group, pruning in every:
+            if seen[pruning.kind] < (2 * most if group == "pruned" else most):
                 seen[pruning.kind] += 1
-                jobs.append((check, pruning))
-        found += await asyncio.gather(*(one(trace, check, source, pruning) for check, pruning in jobs))
+                jobs.append((group, pruning))
+        found += await asyncio.gather(*(one(trace, group, source, pruning) for group, pruning in jobs))
     return found
 
 
@@ -134,34 +170,18 @@ def chosen(rows: Sequence[Measured], figure: Callable[[Measured], float]) -> flo
     return min((float(f"{figure(r):.2g}") for r in rows), key=lambda limit: sum(errors(rows, figure, limit)))
 
 
-def tables(rows: Sequence[Measured]) -> list[Table]:
-    """Return the figures by kind of pruning, the chosen limits, and what a limit adds to the text's checks."""
+def by_kind(rows: Sequence[Measured]) -> Table:
+    """Return the medians of each kind of pruning."""
     kinds: list[tuple[str, ...]] = []
-    for kind in dict.fromkeys(sorted((r.sound, r.check, r.kind) for r in rows)):
-        here = [r for r in rows if (r.sound, r.check, r.kind) == kind]
-        word = "sound" if kind[0] else "style" if kind[1] in ABOUT_STYLE else "fault"
+    for group, sound, kind in sorted({(r.group, r.sound, r.kind) for r in rows}):
+        here = [r for r in rows if (r.group, r.sound, r.kind) == (group, sound, kind)]
         medians = [f"{statistics.median(figure(r) for r in here):.2f}" for figure in FIGURES.values()]
         refused = sum(bool(r.refused_by) for r in here)
-        kinds.append((kind[2], word, str(len(here)), *medians, f"{refused}/{len(here)}"))
-    counted = [r for r in rows if r.sound or r.check not in ABOUT_STYLE]
-    mend, hold = ([r for r in counted if half_of(r.trace) == half] for half in ("mend", "hold"))
-    limits: list[tuple[str, ...]] = []
-    for name, figure in FIGURES.items():
-        best = chosen(mend, figure)
-        for limit in sorted({best, *([0.05, 0.1, 0.2, 0.3] if "NLL" in name else [3, 5, 8, 12])}):
-            shares = [percent(share) for half in (mend, hold) for share in errors(half, figure, limit)]
-            limits.append((name, f"{limit:g}{' (chosen)' if limit == best else ''}", *shares))
-    text: list[tuple[str, ...]] = []
-    by_text = {"text alone": lambda _: False}  # type: ignore[var-annotated]
-    for name, figure in FIGURES.items():
-        best = chosen(mend, figure)
-        by_text[f"text, and {name} ≤ {best:g}"] = lambda r, figure=figure, best=best: figure(r) > best
-    for name, also in by_text.items():
-        refused = [r for r in hold if r.refused_by or also(r)]
-        faults, sound = sum(not r.sound for r in hold), sum(r.sound for r in hold)
-        accepted = faults - sum(not r.sound for r in refused)
-        text.append((name, f"{accepted} of {faults}", f"{sum(r.sound for r in refused)} of {sound}"))
+        kinds.append(
+            (group, kind, "sound" if sound else "fault", str(len(here)), *medians, f"{refused}/{len(here)}")
+        )
     head = (
+        "group",
         "pruning",
         "it is",
         "n",
@@ -171,23 +191,41 @@ def tables(rows: Sequence[Measured]) -> list[Table]:
         "mathematics",
         "refused by the text's checks",
     )
-    sizes = f"mend {len(mend)}, hold {len(hold)} prunings"
-    return [
-        Table("What the student says of planted prunings: medians, nats", head, tuple(kinds)),
-        Table(
-            f"Limits, chosen on mend: {sizes}",
-            ("figure", "limit", "faults accepted, mend", "sound refused, mend", "faults accepted, hold", "sound refused, hold"),
-            tuple(limits),
-        ),
-        Table("Together with the checks that read the text, on hold", ("checks", "faults accepted", "sound refused"), tuple(text)),
-    ]  # fmt: skip
+    return Table("What the student says of planted prunings: medians, nats", head, tuple(kinds))
+
+
+def limits(rows: Sequence[Measured], group: str) -> Table:
+    """Return how limits tell the faults of a group from what is sound."""
+    mend, hold = (
+        [r for r in rows if r.group == group and half_of(r.trace) == half] for half in ("mend", "hold")
+    )
+    found: list[tuple[str, ...]] = []
+    for name, figure in FIGURES.items():
+        best = chosen(mend, figure)
+        for limit in sorted({best, *((0.1, 0.2, 0.3, 0.5, 1, 2) if "NLL" in name else (5, 12, 20, 30))}):
+            shares = [percent(share) for half in (mend, hold) for share in errors(half, figure, limit)]
+            unseen = [r for r in hold if not r.refused_by]
+            also = f"{sum(figure(r) > limit for r in unseen if not r.sound)} of {sum(not r.sound for r in unseen)}"
+            found.append((name, f"{limit:g}{' (chosen)' if limit == best else ''}", *shares, also))
+    sizes = ", ".join(
+        f"{half} {sum(not r.sound for r in part)} faults and {sum(r.sound for r in part)} sound"
+        for half, part in (("mend", mend), ("hold", hold))
+    )
+    head = ("figure", "limit", "faults accepted, mend", "sound refused, mend", "faults accepted, hold", "sound refused, hold",
+            "of the faults that the text's checks accept, it refuses (hold)")  # fmt: skip
+    return Table(f"Limits, group {group}: {sizes}", head, tuple(found))
 
 
 def main() -> None:
     """Parse arguments, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--most", type=int, default=30, help="prunings of one kind")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=30,
+        help="prunings of one kind; twice as many of those that a teacher would make",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -196,7 +234,7 @@ def main() -> None:
         traces = [t for t in drawn if t.closed and t.answer.strip() and grader.solves(t.answer, t)]
         random.Random(args.seed).shuffle(traces)
         rows = asyncio.run(measured(traces, args.most, args.seed, grader))
-    found = tables(rows)
+    found = [by_kind(rows), *(limits(rows, group) for group in ("pruned", "whole", "style"))]
     for table in found:
         print_table(Console(width=200), table)
     if args.out:
@@ -207,7 +245,7 @@ def main() -> None:
             f"{body}\n\n{len(traces)} right, closed traces. Made with `{command}`.\n", encoding="utf-8"
         )
         record = [
-            {"trace": r.trace, "kind": r.kind, "check": r.check, "sound": r.sound, "refused_by": r.refused_by,
+            {"trace": r.trace, "group": r.group, "kind": r.kind, "sound": r.sound, "refused_by": r.refused_by,
              **{name: round(figure(r), 3) for name, figure in FIGURES.items()}}
             for r in rows
         ]  # fmt: skip

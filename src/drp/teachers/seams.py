@@ -9,11 +9,10 @@ are gone at once, and each stretch between two seams is put down to the seam bef
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from drp.engines.scoring import Continuation, Floats, Passage, Scorer, Spelling
+from drp.engines.scoring import Scorer, Spelling
 from drp.pruning.apply import around
 from drp.records import EditScript, Trace
+from drp.teachers.by_student import continued
 from drp.teachers.counting import Counts
 from drp.teachers.walk import Text
 
@@ -82,8 +81,8 @@ async def measure(
     alone = Text(spelling, (), prompt, trace.answer, ())
     async with scorer.open(before.ids) as passage:
         old = passage.logprobs
-        new = await _continued(scorer, passage, after.ids)
-        direct = await _continued(scorer, passage, alone.ids)
+        new = await continued(scorer, passage, after.ids)
+        direct = await continued(scorer, passage, alone.ids)
     same = {place: index for index, place in own.items()}
     if answer == trace.answer:
         same[len(units)] = len(written)
@@ -120,16 +119,6 @@ def _written(units: Sequence[str], script: EditScript) -> tuple[list[str], list[
         written += span
         keep += [edit.action != "delete"] * len(span)
     return written, keep, own
-
-
-async def _continued(scorer: Scorer, passage: Passage, ids: Sequence[int]) -> Floats:
-    """Return the log-probabilities of a text's tokens, of which only those behind what it shares with a passage are computed."""
-    most = min(len(ids), len(passage.ids))
-    same = next((n for n in range(most) if ids[n] != passage.ids[n]), most)
-    if same == len(ids):
-        return passage.logprobs[:same]
-    rest = await scorer.score(passage, Continuation(same, ids[same:]))
-    return np.concatenate([passage.logprobs[:same], rest])
 
 
 def _seams(falls: Mapping[int, tuple[float, float]]) -> Iterator[Seam]:

@@ -42,6 +42,21 @@ class Fall:
     coherence: float
     complete: bool
 
+    @property
+    def measured(self) -> bool:
+        """Whether the student was asked; what may not go for other reasons has no figures."""
+        return self.support != float("inf")
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Support first."""
+        return self.support, self.coherence
+
+    def __str__(self) -> str:
+        """Say what was measured: "support 0.12, coherence 3.4 nats"."""
+        least = "" if self.complete else "at least "
+        return f"support {least}{self.support:.2f}, coherence {least}{self.coherence:.1f} nats"
+
     def within(self, limits: Limits) -> bool:
         """Return whether the stretch may go."""
         return self.complete and self.support <= limits.support and self.coherence <= limits.coherence
@@ -120,7 +135,7 @@ class Text:
         answer: str,
         keep: Sequence[bool],
     ) -> None:
-        self.spelling, self.units = spelling, units
+        self.spelling, self.units, self.prompt, self.answer = spelling, units, prompt, answer
         self.standing = [i for i, kept in enumerate(keep) if kept]
         self.closing = tuple(spelling.closing(answer))
         self._blank: dict[tuple[int, int], tuple[str, str]] = {}
