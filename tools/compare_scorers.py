@@ -45,7 +45,6 @@ from drp.text.numbers import numbers_in
 from drp.text.units import split_units
 
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"kind": "student", "coherence": 4},
     {"kind": "student", "coherence": 8},
     {"kind": "student", "coherence": 20},
     {"kind": "answer_likelihood"},
@@ -53,7 +52,6 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"kind": "answer_likelihood", "answer": 0.5, "following": 2.0},
     {"kind": "answer_perplexity"},
     {"kind": "answer_perplexity", "share": 1.0},
-    {"kind": "attention_saliency", "share": 0.3},
     {"kind": "attention_saliency"},
     {"kind": "attention_saliency", "payer": "answer"},
     {"kind": "rules"},
