@@ -189,7 +189,7 @@ def test_the_pipeline_runs_with_what_another_package_adds(installed: Path) -> No
 MISTAKES = {
     "prune.teacher=broken": "teacher 'broken' (addition.nowhere:Settings) cannot be loaded: ModuleNotFoundError",
     "problems.0.task=wrong": "task 'wrong' (addition.benchmark:Sums) is no Task",
-    "prune.teacher=keepr": "there is no teacher 'keepr'; choose one of rules, student, edit_script",
+    "prune.teacher=keepr": "there is no teacher 'keepr'; choose one of rules, student, answer_likelihood, answer_perplexity, attention_saliency, edit_script",
     "problems.0.benchmark=sumz": "aime24, amc23, sums, or give the path",
     "problems.0.split=dev": "sums has the split train and test, not 'dev'",
     "generate.engine.wordyness=1": "generate.engine.wordyness: unknown field of calculator; did you mean 'wordy'?",

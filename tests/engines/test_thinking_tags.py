@@ -15,13 +15,14 @@ from drp.engines.settings import PromptSettings, StudentSettings
 from drp.engines.transformers_engine import load_tokenizer
 from drp.on_file import OnFile
 from drp.recipe import Recipe
-from drp.records import Completion
+from drp.records import Completion, Trace
 from drp.runs.folder import RunFolder
 from drp.stages.scoring import StudentScorer
 from drp.stages.training_set import to_train
 from drp.text.thinking import THINK, Tags
 from drp.training.examples import build_example
 from drp.training.rollouts import Scoring
+from tests.pruning.scripts import pruned
 
 TAGS = Tags("[THINK]", "[/THINK]")
 ASK = [
@@ -102,11 +103,17 @@ def test_reinforcement_rewards_what_closed_its_thinking_by_the_students_tags(oth
 
 
 async def test_learnability_is_that_of_the_students_own_form(student_path: str, other: str) -> None:
-    responses = [("12 + 3 = 15.", "It is 15.")]
     usual = StudentScorer(StudentSettings(model=student_path, device="cpu"), PromptSettings())
     renamed = StudentScorer(StudentSettings(model=other, device="cpu", thinking_tags=TAGS), PromptSettings())
-    question = ASK[0]["content"]
-    assert await renamed(question, responses) == await usual(question, responses)
+    trace = Trace(
+        id="t", problem_id="p", question=ASK[0]["content"], gold="15", closed=True,
+        thinking="Hmm. 12 + 3 = 15.", answer="It is 15.",
+    )  # fmt: skip
+    units = ["Hmm. ", "12 + 3 = 15."]
+    script = pruned(units, 0)
+    assert await renamed(trace, units, script, trace.answer) == await usual(
+        trace, units, script, trace.answer
+    )
 
 
 def test_every_stage_rests_on_the_tags_and_the_usual_ones_change_nothing(tmp_path: Path) -> None:

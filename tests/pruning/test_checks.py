@@ -152,7 +152,7 @@ def checks_on(text: str, *gone: int, gold: str = "57") -> dict[str, Check]:
 
 
 def test_every_check_says_what_it_asks_for() -> None:
-    assert set(checks_on("So 57.")) | {"learnable", "student_answers"} == set(CHECK_MEANING)
+    assert set(checks_on("So 57.")) | {"learnable", "seams", "student_answers"} == set(CHECK_MEANING)
 
 
 def test_a_trace_that_never_concludes_says_so() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from drp.engines.attention import attention_paid
 from drp.engines.base import Sampling
 from drp.engines.decoding import decode
 from drp.engines.heads import negative_log_likelihood, positions_at_once
@@ -56,6 +57,11 @@ class PlainCore:
         parts = zip(logits.split(size), row[0, 1:].split(size), strict=True)
         losses = [negative_log_likelihood(*part).cpu() for part in parts]
         return -torch.cat([torch.zeros(1), *losses]).double().numpy()
+
+    def attention(self, texts: Sequence[tuple[Sequence[int], slice]]) -> list[Floats]:
+        """Return the attention that some tokens of each text pay; see :func:`drp.engines.attention.attention_paid`."""
+        self.computed += sum(len(ids) for ids, _ in texts)
+        return [attention_paid(self.model, ids, queries) for ids, queries in texts]
 
     def greedy(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
         """Return the most likely continuation of each prompt."""

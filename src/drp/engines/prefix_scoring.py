@@ -156,7 +156,8 @@ class PrefixCore(PlainCore):
             if begun is None:
                 continue
             one.memory = begun
-            count = min(one.owed, self.first_chunk + begun.done)
+            # Chunks let a broken bound end it early; without bounds nothing can.
+            count = min(one.owed, self.first_chunk + begun.done if one.asked.bounds else one.owed)
             if rows and tokens + count > self.tokens:
                 continue
             width = columns_of(len(begun.before) + count)

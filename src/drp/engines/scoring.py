@@ -125,6 +125,14 @@ class Core(Protocol):
         """
         ...
 
+    def attention(self, texts: Sequence[tuple[Sequence[int], slice]]) -> list[Floats]:
+        """Return, for each text and some tokens of it, the mean attention that these pay to each of its tokens.
+
+        Raises:
+            EngineError: What computes has no attention to show.
+        """
+        ...
+
     def greedy(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
         """Return the most likely continuation of each prompt: at most so many tokens, a stop token included."""
         ...
@@ -187,6 +195,7 @@ class Scorer:
         one = asyncio.Lock()
         self._read = _Gatherer(core.read, one)
         self._extend = _Gatherer(self._go_on, one)
+        self._attention = _Gatherer(core.attention, one)
         self._greedy = _Gatherer(self._write, one, self._may_write)
 
     @asynccontextmanager
@@ -209,6 +218,11 @@ class Scorer:
         done = await self._extend.ask(Extension(passage, continuation))
         self.scored += len(done.logprobs)
         return done.logprobs
+
+    async def attention(self, ids: Sequence[int], queries: slice) -> Floats:
+        """Return the mean attention that some tokens of a text pay to each of its tokens; see :meth:`Core.attention`."""
+        self.scored += len(ids)
+        return await self._attention.ask((ids, queries))
 
     async def greedy(self, prompt: Sequence[int], tokens: int) -> list[int]:
         """Return the most likely continuation of a prompt; see :meth:`Core.greedy`."""

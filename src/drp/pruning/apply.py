@@ -63,6 +63,11 @@ def _text(edit: Edit, units: Sequence[str]) -> str:
     return ("".join(units[edit.first : edit.last + 1]) if edit.text is None else edit.text).strip()
 
 
+def around(text: str) -> tuple[str, str]:
+    """Return the white space that leads a text and that trails it."""
+    return _lead(text), _trail(text)
+
+
 def _lead(unit: str) -> str:
     return unit[: len(unit) - len(unit.lstrip())]
 

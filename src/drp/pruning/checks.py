@@ -51,6 +51,7 @@ CHECK_MEANING = {
     "own_share": "more of the result must be the student's own words, several in a row as it wrote them",
     "reflection": "some of the student's steps of checking or of trying another way must stay, whole",
     "student_answers": "the student itself, going on after the thinking, must still give the answer",
+    "seams": "what stays behind a deletion must not become a surprise to the student without it: keep the line that it rests on",
     "learnable": "the text must sound like the student's own, which is measured by its likelihood under it",
 }
 """What each check asks for, in words a teacher understands."""
@@ -126,7 +127,7 @@ def _concluded(c: Candidate, grade: Grade) -> Check:
 
 
 def _supported(c: Candidate) -> Check:
-    """Measure by the text; what a student's likelihood says of the same units belongs beside these figures."""
+    """Measure by the text; what a student's likelihood says of the same units is the check ``seams``."""
     found = unsupported(c.question, c.units, c.script)
     kinds = Counter(finding.kind for finding in found)
     return Check(

@@ -16,7 +16,7 @@ from drp.methods.drp import DrpSettings
 from drp.methods.registry import METHODS
 from drp.pruning.checks import CheckLimits
 from drp.records import Record
-from drp.runs.fingerprints import EXECUTION, defining
+from drp.runs.fingerprints import EXECUTION, UNLESS_SET, defining
 from drp.teachers.registry import TEACHERS, TeacherSettings
 from drp.teachers.rules import RulesSettings
 from drp.training.settings import TrainSettings
@@ -55,9 +55,11 @@ class PruneSettings(Record):
     checks: CheckLimits = CheckLimits()
     """Limits of the checks a pruned trace must pass."""
     learnability: bool = False
-    """Whether to measure each pruned trace's NLL under the student, beside the original's; loads the student."""
+    """Whether to measure each pruned trace's NLL under the student beside the original's, and every deletion's cost."""
     max_nll_rise: float | None = None
     """Most nats per token a pruned trace's NLL may lie above its original's; needs `learnability`."""
+    max_seam_fall: float | None = Field(default=None, ge=0, json_schema_extra=UNLESS_SET)
+    """Most nats by which a sentence that stays may fall since others went before it; needs `learnability`."""
     answer: Literal["keep", "short", "teacher"] = "keep"
     """The answer part: the student's own, one sentence with the boxed answer, or as the teacher shortens it."""
     include_wrong: bool = False
@@ -76,8 +78,9 @@ class PruneSettings(Record):
             raise ValueError(
                 f"teacher {teacher.kind} writes a solution of its own: set answer to teacher or short"
             )
-        if (self.prefer == "natural" or self.max_nll_rise is not None) and not self.learnability:
-            raise ValueError("prefer=natural and max_nll_rise need learnability=true")
+        limited = self.max_nll_rise is not None or self.max_seam_fall is not None
+        if (self.prefer == "natural" or limited) and not self.learnability:
+            raise ValueError("prefer=natural, max_nll_rise and max_seam_fall need learnability=true")
         asked = teacher.asked()
         if self.budget_usd is not None and asked and self.known_price is None:
             raise ValueError(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from drp.errors import UNUSABLE, BudgetError, EditScriptError, EngineError, TeacherError
 from drp.grading.grader import Grader
-from drp.records import Check, Failure, PrunedTrace, Trace, Usage
+from drp.records import Failure, PrunedTrace, Trace, Usage
 from drp.runs import layout
 from drp.runs.concurrency import as_they_land
 from drp.runs.folder import StageFolder
@@ -19,7 +19,7 @@ from drp.runs.journal import write_atomically
 from drp.runs.on_demand import with_ids
 from drp.runs.stage import Progress, run_stage, under_way
 from drp.stages.checking import Checker, open_pool
-from drp.stages.scoring import Scorer
+from drp.stages.scoring import likelihood_checks
 from drp.tasks.base import task_of
 from drp.teachers.base import Proposal, Teacher
 from drp.teachers.feedback import complaints
@@ -156,7 +156,8 @@ async def _attempt(
     checked = await checker.check(trace, units, script, answer)
     checks, thinking = (*checked.checks, *proposal.checks), checked.thinking
     if checker.scorer:
-        checks += (await _learnable(trace, thinking, answer, checker.scorer, settings.max_nll_rise),)
+        found = await checker.scorer(trace, units, script, answer)
+        checks += likelihood_checks(found, units, settings)
     waived = teacher.exempt | task_of(trace.task).unchecked
     if settings.include_wrong and trace.correct is False:
         waived |= {"answer_kept"}
@@ -185,18 +186,6 @@ async def _attempt(
     )
     reason = ", ".join(pruned.failed) or None
     return pruned.model_copy(update={"accepted": reason is None, "reason": reason})
-
-
-async def _learnable(
-    trace: Trace, thinking: str, answer: str, scorer: Scorer, most_rise: float | None
-) -> Check:
-    """Measure the NLL of original, pruned trace and answer alone under the student."""
-    original, pruned, direct = await scorer(
-        trace.question, [(trace.thinking, trace.answer), (thinking, answer), ("", trace.answer)], trace.task
-    )
-    figures = {"original": round(original, 4), "pruned": round(pruned, 4), "answer_alone": round(direct, 4)}
-    passed = most_rise is None or pruned - original <= most_rise
-    return Check(name="learnable", passed=passed, figures=figures)
 
 
 async def prune_traces(

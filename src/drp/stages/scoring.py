@@ -1,52 +1,74 @@
-"""Scoring texts under the student: how natural a pruned trace is to it."""
+"""Scoring pruned traces under the student: how natural each is to it, and what every deletion costs."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from drp.engines.identity import resolve_model
-from drp.engines.prompting import prompt_messages
-from drp.errors import MissingExtraError
-from drp.recipe import PromptSettings, StudentSettings
+from drp.engines.student_scoring import open_student
+from drp.pruning.conclusion import shown
+from drp.recipe import PromptSettings, PruneSettings, StudentSettings
+from drp.records import Check, EditScript, Trace
+from drp.teachers.counting import counting
+from drp.teachers.seams import Likelihoods, Seam, measure
 
 
 class Scorer(Protocol):
-    """Returns the NLL per token of responses to a question."""
+    """Returns what a pruned trace is to the student."""
 
     async def __call__(
-        self, question: str, responses: Sequence[tuple[str, str]], task: str = "maths"
-    ) -> list[float]:
-        """Return mean NLL per response token, in nats, of each (thinking, answer)."""
+        self, trace: Trace, units: Sequence[str], script: EditScript, answer: str
+    ) -> Likelihoods:
+        """Return the likelihoods of a trace and of what a script makes of it; see :func:`drp.teachers.seams.measure`."""
         ...
 
 
 class StudentScorer:
-    """Scores with the student's own weights; one call at a time."""
+    """Scores with the student's own weights, whatever many coroutines ask together.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+    """
 
     def __init__(self, student: StudentSettings, prompt: PromptSettings) -> None:
-        try:
-            from drp.engines.transformers_engine import load_model, load_tokenizer
-        except ImportError as error:
-            raise MissingExtraError(str(error.name), "train") from error
-        path = resolve_model(student.source)
-        self.prompt, self.tags = prompt, student.thinking_tags
-        self._tokenizer = load_tokenizer(path)
-        self._model = load_model(path, student.device, student.dtype)
-        self._one_at_a_time = asyncio.Lock()
+        self._scorer, self._spelling = open_student(student, prompt)
+        self._counts = counting("digits", self._spelling)
 
     async def __call__(
-        self, question: str, responses: Sequence[tuple[str, str]], task: str = "maths"
-    ) -> list[float]:
-        """Return mean NLL per response token, in nats, of each (thinking, answer)."""
-        from drp.training.examples import build_example
-        from drp.training.learnability import summed_nll
+        self, trace: Trace, units: Sequence[str], script: EditScript, answer: str
+    ) -> Likelihoods:
+        """Return the likelihoods of a trace and of what a script makes of it."""
+        return await measure(self._scorer, self._spelling, self._counts, trace, units, script, answer)
 
-        messages = [m.model_dump() for m in prompt_messages(self.prompt, question, task)]
-        arguments = self.prompt.template_arguments
-        examples = [
-            build_example(self._tokenizer, "", messages, thinking, answer, arguments, self.tags)
-            for thinking, answer in responses
-        ]
-        async with self._one_at_a_time:
-            found = await asyncio.to_thread(summed_nll, self._model, examples)
-        return [total / max(1, tokens) for total, tokens in found]
+
+def likelihood_checks(
+    found: Likelihoods, units: Sequence[str], settings: PruneSettings
+) -> tuple[Check, Check]:
+    """Return the checks ``learnable`` and ``seams``, with the figures of every seam; without a limit both pass."""
+    worst = max(found.seams, key=lambda seam: seam.worst_fall, default=None)
+    where = "" if worst is None else f"; {_said(worst, units)}"
+    most_rise, most_fall = settings.max_nll_rise, settings.max_seam_fall
+    natural = most_rise is None or found.rise <= most_rise
+    figures = {"original": found.original, "pruned": found.pruned, "answer_alone": found.answer_alone}
+    learnable = Check(
+        name="learnable",
+        passed=natural,
+        figures={name: round(value, 4) for name, value in figures.items()},
+        detail="" if natural else f"{found.rise:.3f} nats per token above the original{where}",
+    )
+    smooth = most_fall is None or worst is None or worst.worst_fall <= most_fall
+    falls = {"worst": worst.worst_fall, "worst_unit": worst.worst} if worst else {}
+    for seam in found.seams:
+        falls[f"units {seam.first}-{seam.last}"] = seam.coherence
+    seams = Check(
+        name="seams",
+        passed=smooth,
+        figures={"seams": len(found.seams), **{name: round(value, 2) for name, value in falls.items()}},
+        detail="" if smooth or worst is None else _said(worst, units),
+    )
+    return learnable, seams
+
+
+def _said(seam: Seam, units: Sequence[str]) -> str:
+    """Say which sentence lost its ground, and what went before it."""
+    behind = shown(units[seam.worst], 160) if seam.worst < len(units) else "the answer part"
+    gone = shown("".join(units[seam.first : seam.last + 1]), 160)
+    return f"{behind} is {seam.worst_fall:.1f} nats less likely since units {seam.first}-{seam.last} went: {gone}"

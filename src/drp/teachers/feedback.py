@@ -130,6 +130,13 @@ def _size(trace: Trace, units: Sequence[str], script: EditScript, check: Check) 
     )
 
 
+def _surprising(trace: Trace, units: Sequence[str], script: EditScript, check: Check) -> Iterator[Complaint]:
+    """Quote the sentence that the student finds least likely after what went."""
+    _ = trace, script
+    at = int(check.figures["worst_unit"])
+    yield Complaint(text=check.detail, at=min(at, len(units) - 1))
+
+
 _TELLERS: dict[str, Tell] = {
     "answer_kept": _ending,
     "concluded": _ending,
@@ -137,5 +144,6 @@ _TELLERS: dict[str, Tell] = {
     "shorter": _size,
     "own_share": _foreign,
     "reflection": _checking,
+    "seams": _surprising,
 }
 """Checks whose own detail does not say it all; the others quote what they found."""

@@ -116,6 +116,9 @@ TEACHERS: Registry[TeacherSettings] = Registry(
     {
         "rules": "drp.teachers.rules:RulesSettings",
         "student": "drp.teachers.student:StudentTeacherSettings",
+        "answer_likelihood": "drp.teachers.answer_likelihood:AnswerLikelihoodSettings",
+        "answer_perplexity": "drp.teachers.answer_perplexity:AnswerPerplexitySettings",
+        "attention_saliency": "drp.teachers.attention_saliency:AttentionSaliencySettings",
         "edit_script": "drp.teachers.edit_script:EditScriptSettings",
         "two_stage": "drp.teachers.two_stage:TwoStageSettings",
         "direct": "drp.teachers.direct:DirectSettings",

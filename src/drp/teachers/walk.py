@@ -42,6 +42,21 @@ class Fall:
     coherence: float
     complete: bool
 
+    @property
+    def measured(self) -> bool:
+        """Whether the student was asked; what may not go for other reasons has no figures."""
+        return self.support != float("inf")
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Support first."""
+        return self.support, self.coherence
+
+    def __str__(self) -> str:
+        """Say what was measured: "support 0.12, coherence 3.4 nats"."""
+        least = "" if self.complete else "at least "
+        return f"support {least}{self.support:.2f}, coherence {least}{self.coherence:.1f} nats"
+
     def within(self, limits: Limits) -> bool:
         """Return whether the stretch may go."""
         return self.complete and self.support <= limits.support and self.coherence <= limits.coherence
@@ -120,7 +135,7 @@ class Text:
         answer: str,
         keep: Sequence[bool],
     ) -> None:
-        self.spelling, self.units = spelling, units
+        self.spelling, self.units, self.prompt, self.answer = spelling, units, prompt, answer
         self.standing = [i for i, kept in enumerate(keep) if kept]
         self.closing = tuple(spelling.closing(answer))
         self._blank: dict[tuple[int, int], tuple[str, str]] = {}
@@ -128,19 +143,23 @@ class Text:
         self.starts: dict[int, int] = {}
         self.leads: dict[int, str] = {}
         before = -1
-        for index, after in zip(self.standing, [*self.standing[1:], len(units)], strict=True):
+        for index, after in zip(self.standing, [*self.standing[1:], len(units)], strict=False):
             self.starts[index], self.leads[index] = len(self.ids), self.blank(before, index)[1]
             self.ids += self.spell(index, self.leads[index], self.blank(index, after)[0])
             before = index
         self.starts[len(units)] = len(self.ids)
         self.ids += self.closing
 
-    def logprob(self, logprobs: Floats, index: int) -> float:
-        """Return the log-probability of a unit that stands, or of what closes the text, of those of all tokens."""
+    def place(self, index: int) -> slice:
+        """Return which tokens are a unit that stands, or what closes the text (the number of units), white space included."""
         places = [*self.standing, len(self.units)]
         after = places.index(index) + 1
         end = self.starts[places[after]] if after < len(places) else len(self.ids)
-        return float(logprobs[self.starts[index] : end].sum())
+        return slice(self.starts[index], end)
+
+    def logprob(self, logprobs: Floats, index: int) -> float:
+        """Return the log-probability of a unit that stands, or of what closes the text, of those of all tokens."""
+        return float(logprobs[self.place(index)].sum())
 
     def spell(self, index: int, lead: str, trail: str) -> tuple[int, ...]:
         """Return the ids of a unit between given white space."""
