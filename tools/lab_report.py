@@ -177,7 +177,8 @@ def tables(found: dict[str, Any]) -> str:
     rows: Rows = found["rows"]
     shown: list[Table] = []
     if rows:
-        shown.append(_summary(rows))
+        if any(_method(name) in COLOURS for name in rows):
+            shown.append(_summary(rows))
         for key, title in TITLES.items():
             if chosen := {name: row for name, row in rows.items() if row["table"] == key}:
                 controls = {
