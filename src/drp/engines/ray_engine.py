@@ -25,6 +25,10 @@ from drp.runs.stage import Say, silent
 Batch = Sequence[Request]
 
 
+OPENED = ("idle", "busy")
+"""States of a worker that has the model."""
+
+
 @dataclass
 class _Place:
     """One of the workers, or whichever came after it died."""
@@ -143,19 +147,24 @@ class RayEngine:
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Group requests as the workers' engine does."""
-        self._first()
         of = {request.id: request for request in requests}
-        place = next(place for place in self._places if place.state == "idle")
-        planned: list[list[str]] = self.cluster.result(place.actor.plan.remote(list(requests)))
-        return [[of[id_] for id_ in batch] for batch in planned]
+        while True:
+            self._first()
+            place = next(place for place in self._places if place.state in OPENED)
+            try:
+                planned: list[list[str]] = self.cluster.result(place.actor.plan.remote(list(requests)))
+            except Died as error:
+                self._replaced(place, error)
+            else:
+                return [[of[id_] for id_ in batch] for batch in planned]
 
     def _first(self) -> Opened:
-        """Return what the first worker opened; wait for it where none has yet.
+        """Return what a worker has opened; wait for the first where none has now.
 
         Raises:
             EngineError: The cluster has no room for one, or all died again and again.
         """
-        while self._known is None:
+        while self._known is None or not any(place.state in OPENED for place in self._places):
             waited_for = {place.opened: place for place in self._standing}
             if self.cluster.first([p.placed for p in waited_for.values()], self.settings.wait_s) is None:
                 raise self.cluster.no_room()
@@ -163,15 +172,19 @@ class RayEngine:
             try:
                 self._ready(waited_for[opened], self.cluster.result(opened))
             except Died as error:
-                try:
-                    self._replace(waited_for[opened], error)
-                except EngineError as last:
-                    self._without(last)
+                self._replaced(waited_for[opened], error)
         return self._known
 
     @property
     def _standing(self) -> list[_Place]:
         return [place for place in self._places if place.state != "given up"]
+
+    def _replaced(self, place: _Place, error: Died) -> None:
+        """Start another worker for one that died, or go on without it."""
+        try:
+            self._replace(place, error)
+        except EngineError as last:
+            self._without(last)
 
     def _without(self, error: Exception) -> None:
         """Go on without a worker that was given up; stop if it was the last."""
@@ -260,7 +273,6 @@ class RayEngine:
                     if under.land(await reply):
                         place.deaths = 0
                         self.flying -= 1
-            place.state = "idle"
         except Died as error:
             self.flying -= under.shares.left(share)
             for id_ in under.shares.give_back(share, self.settings.retries):
@@ -268,6 +280,9 @@ class RayEngine:
                 failure = Failure(id=id_, stage="engine", kind="worker", message=why, retry=True)
                 under.land(Reply(id_, failure))
             raise
+        finally:
+            if not under.shares.left(share):  # nobody waits for the end of a stream of which all is there
+                place.state = "idle"
 
     async def close(self) -> None:
         """Free what the workers hold, and end them."""
