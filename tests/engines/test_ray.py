@@ -231,6 +231,20 @@ def test_a_run_goes_on_over_ray_and_back_when_its_driver_is_killed(cluster: str,
 # Without a cluster.
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "head"])
+def test_an_address_without_a_cluster_is_said_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself tries for a minute, and prints its own words meanwhile."""
+    pytest.importorskip("ray", reason="made with an older `make setup`")
+    from drp.engines.ray_cluster import _connect
+    from drp.engines.ray_settings import ClusterSettings
+
+    with pytest.raises(EngineError, match=rf"there is no Ray cluster at {address}.*ray start --head"):
+        _connect(ClusterSettings(address=address))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(EngineError, match=rf"there is no Ray cluster at {address}"):
+        _connect(ClusterSettings())
+
+
 def test_a_recipe_is_the_same_with_and_without_ray() -> None:
     plain, own = load_recipe(None, []), load_recipe(None, ["generate.engine.batch_size=8"])
     spread = load_recipe(

@@ -10,6 +10,7 @@ Ray moves the work and starts processes, nothing else: what is owed stands in th
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from drp.runs.stage import Say
 
 STORE_BYTES = 256 << 20
 """Shared memory for what goes to and fro, which is text, where a cluster is started here."""
+KNOCK_S = 10.0
 CLOSING_S = 20.0
 """How long workers may take to free what they hold before they are ended."""
 
@@ -144,11 +146,14 @@ def _connect(settings: ClusterSettings) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with _own_signals():
         if settings.address != "local":
+            named = settings.address != "auto" or "RAY_ADDRESS" in os.environ
+            where = os.environ["RAY_ADDRESS"] if named and settings.address == "auto" else settings.address
             try:
-                ray.init(address=settings.address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                if settings.address != "auto" or os.environ.get("RAY_ADDRESS"):
-                    where = os.environ.get("RAY_ADDRESS", settings.address)
+                if named:
+                    _knock(where)
+                ray.init(address=where, **quiet)
+            except (OSError, RuntimeError, ValueError) as error:
+                if named:
                     raise EngineError(
                         f"there is no Ray cluster at {where}: {_first_line(error)} Start one (`ray start --head` on its first node, "
                         "`ray start --address=HOST:PORT` on the others), or set address=local to use this machine alone"
@@ -170,6 +175,17 @@ def _connect(settings: ClusterSettings) -> None:
                 f"Ray could not be started on this machine: {_first_line(error)} If it is busy, run the same command again; or start a "
                 "cluster by `ray start --head`, which this command then finds"
             ) from error
+
+
+def _knock(where: str) -> None:
+    """Connect to ``host:port`` and leave again: Ray itself would try for a minute.
+
+    Raises:
+        OSError: Nobody answers there.
+        ValueError: It is no such address.
+    """
+    host, _, port = where.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def _first_line(error: Exception) -> str:

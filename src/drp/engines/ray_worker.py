@@ -5,13 +5,16 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-import drp
 from drp.engines.base import Engine, Reply, Request
 from drp.engines.identity import model_identity, resolve_model
 from drp.engines.registry import EngineSettings, Subject
 from drp.errors import EngineError
+
+VERSION = str(import_module("drp").__version__)
+"""Of this package, on this node; its front room is above this one, and is not named."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Meant:
 
 def meant_by(subject: Subject) -> Meant:
     """Return what the workers must find, as it is in this process."""
-    return Meant(drp.__version__, model_identity(subject.model))
+    return Meant(VERSION, model_identity(subject.model))
 
 
 class Worker:
@@ -64,9 +67,9 @@ class Worker:
             DrpError: It cannot be opened, or this node has another version or another model than is meant.
         """
         node, model = socket.gethostname(), resolve_model(self.subject.model)
-        if drp.__version__ != self.meant.version:
+        if self.meant.version != VERSION:
             raise EngineError(
-                f"node {node} has drp {drp.__version__}, and this command is {self.meant.version}: install one version on all nodes"
+                f"node {node} has drp {VERSION}, and this command is {self.meant.version}: install one version on all nodes"
             )
         if "content" in self.meant.model and not Path(model).is_dir():
             raise EngineError(
