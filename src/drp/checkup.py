@@ -86,11 +86,11 @@ def _packages() -> Iterator[Finding]:
             "versions", "; ".join(other), f"pip install --upgrade 'drp-reasoning{'[train]' * bool(here)}'"
         )
     if not lacking:
-        vllm = machine.version_of("vllm")
+        others = {name: machine.version_of(name) for name in ("vllm", "ray")}
         named = ", ".join(
             f"{p.name} {p.found}" for p in here if p.name in ("torch", "transformers", "trl", "peft")
         )
-        served = f"; vllm {vllm}" if vllm else ""
+        served = "".join(f"; {name} {version}" for name, version in others.items() if version)
         yield ok("packages", f"the {len(core)} that drp needs" + (f"; {named}" if named else "") + served)
 
 

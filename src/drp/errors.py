@@ -104,4 +104,9 @@ class MissingExtraError(DrpError):
     """An optional dependency is needed and absent."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         super().__init__(f"{package} is not installed. Install it with: pip install 'drp-reasoning[{extra}]'")
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        """Return how another process makes it again: it is raised by workers, too."""
+        return type(self), (self.package, self.extra)

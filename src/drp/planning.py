@@ -199,7 +199,7 @@ def plan(recipe: Recipe, run: Path, limit: int | None = None) -> list[str]:
     asked = recipe.prune.teacher.asked()
     lines = {
         "generate": f"{sum(map(counted, recipe.problems)):,} problems × {recipe.generate.samples}, at most "
-        f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine.kind}",
+        f"{recipe.generate.sampling.max_new_tokens:,} tokens each, by {recipe.generate.engine.name}",
         "explore": method.summary,
         "prune": f"teacher {recipe.prune.teacher.kind}"
         + (f" ({asked[0]})" if asked else ", which needs no key"),

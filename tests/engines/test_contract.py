@@ -1,4 +1,4 @@
-"""One suite over both engines; the endpoint is a real server on loopback that runs the student."""
+"""One suite over the engines; Ray has a worker on this machine, and the endpoint is a real server on loopback that runs the student."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -7,6 +7,9 @@ import pytest
 
 from drp.engines.base import Engine, Message, Request, Sampling, request_seed
 from drp.engines.openai_engine import OpenAIEngine
+from drp.engines.ray_settings import RaySettings
+from drp.engines.registry import Subject
+from drp.engines.settings import PromptSettings, StudentSettings
 from drp.engines.transformers_engine import TransformersEngine
 from drp.errors import EngineError
 from drp.records import Completion, Failure
@@ -45,12 +48,26 @@ def play(server: Loopback) -> ServedStudent:
     return server.answer
 
 
-@pytest.fixture(params=["transformers", "openai", "openai-reasoning"])
+@pytest.fixture(scope="module")
+def spread() -> Iterator[Engine]:
+    """The student in a worker of a Ray cluster that is started here."""
+    pytest.importorskip("ray", reason="made with an older `make setup`")
+    inner = {"kind": "transformers", "batch_size": 2}
+    settings = RaySettings.model_validate({"address": "local", "workers": 1, "engine": inner})
+    made = settings.open(Subject(StudentSettings(device="cpu"), PromptSettings()))
+    yield made
+    asyncio.run(made.close())
+
+
+@pytest.fixture(params=["transformers", "ray", "openai", "openai-reasoning"])
 async def engine(
     request: pytest.FixtureRequest, student: TransformersEngine, server: Loopback, play: ServedStudent
 ) -> AsyncIterator[Engine]:
     if request.param == "transformers":
         yield student
+        return
+    if request.param == "ray":
+        yield request.getfixturevalue("spread")
         return
     play.mode = "reasoning" if request.param.endswith("reasoning") else "content"
     made = OpenAIEngine("mini", base_url=server.url, max_retries=2, thinks=True, prefilled=True)

@@ -37,6 +37,21 @@ class EngineSettings(Kind):
     installed_by: ClassVar[str] = "train"
     """… and the extra that installs it."""
 
+    @property
+    def name(self) -> str:
+        """What a plan calls it."""
+        return self.kind
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one copy of the model takes, where there are any."""
+        return 1
+
+    def copies(self, gpus: int) -> int:
+        """Return how many copies of the model draw at once on a machine with so many GPUs."""
+        _ = gpus
+        return 1
+
     @abstractmethod
     def open(self, subject: Subject, say: Say = silent) -> Engine:
         """Return an engine that runs a model.
@@ -68,5 +83,6 @@ ENGINES: Registry[EngineSettings] = Registry(
         "transformers": "drp.engines.local:TransformersSettings",
         "openai": "drp.engines.served:OpenAISettings",
         "vllm": "drp.engines.vllm_settings:VllmSettings",
+        "ray": "drp.engines.ray_settings:RaySettings",
     },
 )

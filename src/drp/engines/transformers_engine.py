@@ -50,10 +50,11 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(device: str, dtype: str) -> str:
-    """Return the number format a setting names; ``auto`` is bfloat16 on a GPU, float32 on a CPU."""
+    """Return the number format a setting names; ``auto`` is bfloat16 on a GPU, be it here or not, float32 on a CPU."""
     if dtype != "auto":
         return dtype
-    return "bfloat16" if pick_device(device).type == "cuda" else "float32"
+    where = pick_device(device).type if device == "auto" else device.partition(":")[0]
+    return "bfloat16" if where == "cuda" else "float32"
 
 
 def load_tokenizer(path: str) -> Any:

@@ -51,6 +51,11 @@ class VllmSettings(EngineSettings):
             raise ValueError(f"{', '.join(taken)} cannot be set here: other settings decide that")
         return extra
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that share one copy of the model."""
+        return self.tensor_parallel
+
     def open(self, subject: Subject, say: Say = silent) -> Engine:
         """Return the engine, which loads vLLM with its first requests; see :class:`drp.engines.registry.EngineSettings`."""
         if find_spec("vllm") is None:

@@ -1,7 +1,7 @@
 """The forecast of a run: for every stage its GPU memory, hours and cost on given hardware, and what that rests on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from drp.forecasting.fine_tuning import parts, seconds_to_train, training_limit
 from drp.forecasting.hardware import Hardware
@@ -126,7 +126,8 @@ def forecast(
     for name in (*recipe.method.stages, layout.EVALUATE_BASE, layout.EVALUATE_DISTILLED):
         if name in drawn:
             engine = (recipe.generate if name == layout.GENERATE else recipe.evaluate).engine
-            stages.append(_drawing(drawn[name], engine.in_process, shape, hardware, speeds, advice))
+            copies = engine.copies(gpus) if engine.in_process else 0
+            stages.append(_drawing(drawn[name], copies, shape, hardware, speeds, advice))
         elif name == layout.EXPLORE or (name == layout.TRAIN and recipe.method.trains_on == "problems"):
             detail = f"not forecast for method {recipe.method.kind}"
             stages.append(StageForecast(stage=name, hours=None, gpus=1, detail=detail))
@@ -168,9 +169,9 @@ def walking_seconds(shape: Shape, trace_tokens: float, traces: int, passes: int,
 
 
 def _drawing(
-    draws: Draws, in_process: bool, shape: Shape, hardware: Hardware, speeds: Speeds, advice: list[str]
+    draws: Draws, copies: int, shape: Shape, hardware: Hardware, speeds: Speeds, advice: list[str]
 ) -> StageForecast:
-    if not in_process:
+    if not copies:
         detail = "an endpoint draws them: not forecast"
         return StageForecast(stage=draws.stage, hours=None, gpus=0, tokens=draws.tokens, detail=detail)
     part = layout.GENERATE if draws.stage == layout.GENERATE else layout.EVALUATE
@@ -179,13 +180,15 @@ def _drawing(
     )
     if memory.advice:
         advice.append(memory.advice)
-    computed, least = drawing_seconds(shape, draws, hardware, max(1, memory.slots or 1))
-    if more := _more_at_once(draws, shape, hardware, part, computed):
+    each = replace(draws, lengths=draws.lengths[::copies])
+    computed, least = drawing_seconds(shape, each, hardware, max(1, memory.slots or 1))
+    if more := _more_at_once(each, shape, hardware, part, computed):
         advice.append(more)
     seconds = speeds.seconds(draws.stage, computed, hardware)
     mean = draws.tokens / max(1, len(draws.lengths))
-    detail = f"{len(draws.lengths):,} × {mean:,.0f} tokens, {memory.slots} at once"
-    return _stage(draws.stage, seconds, 1, hardware, memory, draws.tokens, least, detail)
+    workers = f" by each of {copies} workers" if copies > 1 else ""
+    detail = f"{len(draws.lengths):,} × {mean:,.0f} tokens, {memory.slots} at once{workers}"
+    return _stage(draws.stage, seconds, copies, hardware, memory, draws.tokens, least, detail)
 
 
 def _more_at_once(draws: Draws, shape: Shape, hardware: Hardware, part: str, computed: float) -> str:

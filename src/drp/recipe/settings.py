@@ -30,7 +30,7 @@ class GenerateSettings(Record):
     """Stage generate: the student's own traces."""
 
     engine: ChosenEngine = TransformersSettings()
-    """What runs the student: transformers (this process), openai (an endpoint), or another package's."""
+    """What runs the student: transformers or vllm (this process), ray (either, on a cluster), openai (an endpoint), or another package's."""
     sampling: Sampling = Sampling()
     """How traces are drawn."""
     samples: int = Field(default=1, ge=1, json_schema_extra=EXECUTION)
