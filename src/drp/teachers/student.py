@@ -26,8 +26,8 @@ class StudentTeacherSettings(ByStudentSettings):
     """The student itself, by its own likelihood: no key, no other model."""
 
     kind: Literal["student"] = "student"
-    coherence: float = Field(default=8.0, ge=0)
-    """Most nats by which all that follows may fall without a stretch that goes: from 8 (gentle) to 20 (short)."""
+    coherence: float = Field(default=4.0, ge=0)
+    """Most nats by which all that follows may fall without a stretch that goes: from 4 (gentle) to 20 (short)."""
     support: float = Field(default=0.5, ge=0)
     """Most nats by which the mathematics in what follows may fall."""
     tokens: Counting = "digits"
