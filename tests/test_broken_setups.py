@@ -21,6 +21,7 @@ from aiohttp import web
 from drp.benchmarks.files import read_rows
 from drp.cli.app import main
 from drp.engines.identity import model_identity, resolve_model
+from drp.errors import out_of_memory
 from drp.grading import VERSION as GRADER
 from drp.records import Trace
 from drp.runs.folder import RunFolder, StageFolder
@@ -325,7 +326,8 @@ def test_memory_that_does_not_suffice_is_one_sentence(tmp_path: Path) -> None:
     code = (
         "import resource, drp.engines.transformers_engine, drp.pipeline, drp.cli.progress  # what is loaded anyway\n"
         "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (now + (100 << 20), now + (100 << 20)))\n"
+        "most = now + (700 << 20)  # room for the model and for threads, not for so many rows\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
         "from drp.cli.app import main\nmain()\n"
     )
     command = [
@@ -341,6 +343,23 @@ def test_memory_that_does_not_suffice_is_one_sentence(tmp_path: Path) -> None:
         capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False,
     )  # fmt: skip
     refused(result, "allocate memory", "generate.engine.batch_size")  # torch's words, or the system's own
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("can't start new thread"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (MemoryError(), True),
+        (OSError(28, "No space left on device"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_whoever_runs_out_of_memory_first_is_understood(error: Exception, told: bool) -> None:
+    """Where a limit strikes is chance: a student whose loading found no room for a thread was called a checkpoint that cannot be read."""
+    assert out_of_memory(error) == told
 
 
 def test_a_change_in_the_middle_of_a_large_file_is_another_model(

@@ -3,6 +3,7 @@
 Every message says what happened, where, and what to do about it.
 """
 
+import errno
 import re
 
 
@@ -10,11 +11,18 @@ class DrpError(Exception):
     """Base of every error the project raises on purpose; the CLI prints it without a traceback."""
 
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can.t allocate memory", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can(?:.t|not) allocate memory|can.t start new thread", re.IGNORECASE
+)
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory did not suffice; torch says so in errors of several kinds."""
+    """Return whether an error says that memory did not suffice.
+
+    Torch says so in errors of several kinds, the system by a number, and a thread that finds no room for its stack by its start.
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
     )

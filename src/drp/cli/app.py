@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -90,6 +90,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
+        if out_of_memory(error):
+            _no_memory(error)
         if error.filename is not None or error.errno != errno.ENOSPC:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,14 +105,18 @@ def main() -> None:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
-        reason = (str(error).splitlines() or ["out of memory"])[0]
         if not out_of_memory(error):
             raise
-        typer.secho(
-            f"error: {reason}\nWhat was finished is on file. Lower what goes through the model at once "
-            "(generate.engine.batch_size, evaluate.engine.batch_size, train.device_batch, train.device_tokens, method.device_batch) or train.max_length, and "
-            "run the same command again.",
-            fg="red",
-            err=True,
-        )
-        sys.exit(1)
+        _no_memory(error)
+
+
+def _no_memory(error: Exception) -> NoReturn:
+    reason = (str(error).splitlines() or ["out of memory"])[0]
+    typer.secho(
+        f"error: {reason}\nWhat was finished is on file. Lower what goes through the model at once (generate.engine.batch_size, "
+        "evaluate.engine.batch_size, train.device_batch, train.device_tokens, method.device_batch) or train.max_length, and run the "
+        "same command again.",
+        fg="red",
+        err=True,
+    )
+    sys.exit(1)

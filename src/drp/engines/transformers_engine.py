@@ -66,6 +66,8 @@ def load_tokenizer(path: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(**pretrained(path))
     except (OSError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise _cannot_load(path, error) from error
     if not getattr(tokenizer, "chat_template", None):
         raise EngineError(
