@@ -55,6 +55,7 @@ def teacher_context(recipe: Recipe, run: RunFolder, say: Say) -> TeacherContext:
         budget_usd=settings.budget_usd,
         student=recipe.student,
         prompt=recipe.prompt,
+        student_server=settings.student_server,
         say=say,
     )
 

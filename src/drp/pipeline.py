@@ -271,7 +271,9 @@ class Pipeline(OnFile):
 
 def open_scorer(recipe: Recipe) -> Scorer | None:
     """Return what measures learnability while pruning, if the recipe asks for it."""
-    return StudentScorer(recipe.student, recipe.prompt) if recipe.prune.learnability else None
+    if not recipe.prune.learnability:
+        return None
+    return StudentScorer(recipe.student, recipe.prompt, recipe.prune.student_server)
 
 
 def prune_file(

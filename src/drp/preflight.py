@@ -84,6 +84,8 @@ def preflight(
     teacher = recipe.prune.teacher
     scores = layout.PRUNE in stages and (recipe.prune.learnability or teacher.loads_student)
     local = any(e.in_process for e in engines.values()) or layout.TRAIN in stages or scores
+    server = recipe.prune.student_server if scores else None
+    weighs = local and (not server or layout.TRAIN in stages or any(e.in_process for e in engines.values()))
     findings = [*_problems(recipe, stages, limit, hub=hub, light=light)] if problems else []
     missing = _packages("torch", "transformers") if local else []
     if layout.TRAIN in stages:
@@ -94,7 +96,7 @@ def preflight(
         findings.append(problem("packages", str(MissingExtraError(", ".join(missing), "train"))))
     elif local and not light:
         findings.append(ok("packages", "torch and what training needs are installed"))
-        findings += _student(recipe, hub=hub)
+        findings += _student(recipe, hub=hub, weighs=weighs)
     for name, engine in engines.items():
         if (absent := _packages(*engine.packages)) and not missing:
             findings.append(
@@ -105,6 +107,8 @@ def preflight(
             findings.append(_endpoint(f"{name}.engine", *served, part.sampling.max_new_tokens))
     if layout.PRUNE in stages and (asked := teacher.asked()):
         findings.append(_endpoint("teacher's endpoint", *asked))
+    if server:
+        findings.append(_endpoint("prune.student_server", server.name(recipe.student), server))
     if layout.PRUNE in stages and recipe.prune.tokenizer:
         try:
             FileTokenCounter(resolve_model(recipe.prune.tokenizer))
@@ -172,8 +176,8 @@ def _problems(
             )
 
 
-def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
-    """Look whether the student is there, its device exists and its template takes the messages."""
+def _student(recipe: Recipe, *, hub: bool, weighs: bool) -> Iterator[Finding]:
+    """Look whether the student is there, with weights if it ``weighs``, its device exists and its template takes the messages."""
     from drp.engines.transformers_engine import load_tokenizer, pick_device
 
     try:
@@ -182,7 +186,7 @@ def _student(recipe: Recipe, *, hub: bool) -> Iterator[Finding]:
         yield problem("device", str(error))
     path = resolve_model(recipe.student.source)
     if Path(path).is_dir():
-        if not [*Path(path).glob("*.safetensors"), *Path(path).glob("pytorch_model*.bin")]:
+        if weighs and not [*Path(path).glob("*.safetensors"), *Path(path).glob("pytorch_model*.bin")]:
             yield problem("student", f"{path} holds no weights (*.safetensors)")
             return
     elif not hub:

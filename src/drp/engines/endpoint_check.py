@@ -32,7 +32,7 @@ def look_at_endpoint(what: str, model: str, settings: EndpointSettings, needed: 
         try:
             async with asyncio.timeout(ANSWER_S):
                 found = await engine.client.with_options(max_retries=0).models.list()
-            return {served.id: _length(served) for served in found.data}
+            return {served.id: context_of(served) for served in found.data}
         finally:
             await engine.close()
 
@@ -65,7 +65,7 @@ def look_at_endpoint(what: str, model: str, settings: EndpointSettings, needed: 
     return _room(what, where, model, served.get(model), needed)
 
 
-def _length(served: Model) -> int | None:
+def context_of(served: Model) -> int | None:
     """Return the context that vLLM and SGLang name beside a model."""
     found = (served.model_extra or {}).get("max_model_len")
     return found if isinstance(found, int) else None

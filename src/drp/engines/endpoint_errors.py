@@ -79,7 +79,7 @@ def mend(status: int, message: str, model: str, url: str, variable: str) -> str:
     if status in (404, 405):
         v1 = "" if url.rstrip("/").endswith("/v1") else " (it does not end in /v1)"
         return (
-            f"{url} answers {status} when asked for a chat completion: {words}. Look at endpoint.base_url{v1} and at the "
+            f"{url} answers {status} when asked for a completion: {words}. Look at endpoint.base_url{v1} and at the "
             f"model's name there, {model!r}"
         )
     return (

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import openai
@@ -36,6 +36,8 @@ from drp.text.thinking import THINK, Tags
 
 Prepare = Callable[[AsyncOpenAI], Awaitable[None]]
 """Gets a server ready for requests."""
+Found = TypeVar("Found")
+CHAT = "/chat/completions"
 LOOK_AGAIN_S = 2.0
 """Seconds between looks whether a server that went away is back."""
 PROBE = Message(role="user", content="1 + 1 = ?")
@@ -157,7 +159,7 @@ class OpenAIEngine:
         tokens = rough_tokens("".join(m.content for m in request.messages)) + request.sampling.max_new_tokens
         wasted: list[Wasted] = []
         try:
-            outcome = await self._until_it_works(body, tokens, wasted)
+            outcome = await self.post(CHAT, body, tokens, self.read, wasted)
         except openai.APIStatusError as error:
             what = meaning(error)
             if what == "doubtful":
@@ -194,12 +196,33 @@ class OpenAIEngine:
             setup=None if retry else self.setup,
         )
 
-    async def _until_it_works(self, body: dict[str, Any], tokens: int, wasted: list[Wasted]) -> Completion:
+    async def post(
+        self,
+        path: str,
+        body: dict[str, Any],
+        tokens: int,
+        read: Callable[[bytes, dict[str, Any]], Found],
+        wasted: list[Wasted],
+    ) -> Found:
+        """Ask until it works, or no try is left; never more at a time than the limits allow.
+
+        Args:
+            path: What is asked, below the endpoint's URL.
+            body: The request.
+            tokens: About how many tokens it takes, in and out.
+            read: Returns what a reply to such a request holds; a reply with which it finds fault is asked for again.
+            wasted: Where such replies go.
+
+        Raises:
+            openai.APIError: What the last try met.
+            TimeoutError: The same.
+            BadReplyError: The same.
+        """
         tries, away_since, forgot = 0, None, False
         while True:
             try:
                 await self._ready()
-                return await self._send(body, tokens)
+                return read(await self._send(path, body, tokens), body)
             except (openai.APIError, TimeoutError, BadReplyError) as error:
                 if isinstance(error, BadReplyError):
                     wasted.append(error.wasted)
@@ -235,12 +258,12 @@ class OpenAIEngine:
                 f"{self.url} does not take connections any more; waiting up to {self.restart_s:g} s for it to come back"
             )
 
-    async def _send(self, body: dict[str, Any], tokens: int) -> Completion:
+    async def _send(self, path: str, body: dict[str, Any], tokens: int) -> bytes:
         async with self.limits.slot(tokens):
             started = time.monotonic()
             try:
                 async with asyncio.timeout(self.timeout_s):  # the client's own counts from byte to byte
-                    content = await self.client.post("/chat/completions", cast_to=bytes, body=body)
+                    content = await self.client.post(path, cast_to=bytes, body=body)
             except openai.RateLimitError as error:
                 self.limits.rejected(retry_after(error))
                 raise
@@ -248,7 +271,7 @@ class OpenAIEngine:
         if self._away:
             self.say(f"{self.url} answers again")
         self._answered, self._away = True, False
-        return self.read(content, body)
+        return content
 
     async def cleared_up(self, body: dict[str, Any]) -> Meaning:
         """Return what a doubtful refusal means, by asking for another text in the same way."""
@@ -259,7 +282,7 @@ class OpenAIEngine:
                 return "item"
             probe = body | {"messages": [PROBE.model_dump()], self.provider.length: PROBE_TOKENS}
             try:
-                await self._send(probe, 2 * PROBE_TOKENS)
+                self.read(await self._send(CHAT, probe, 2 * PROBE_TOKENS), probe)
             except openai.APIStatusError as error:
                 self._refusing = meaning(error) != "later"
                 return "setup" if self._refusing else "later"

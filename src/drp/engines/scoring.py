@@ -137,6 +137,10 @@ class Core(Protocol):
         """Return the most likely continuation of each prompt: at most so many tokens, a stop token included."""
         ...
 
+    def give_up(self) -> None:
+        """End what another thread has it compute, if that may take long: nobody waits for it any more."""
+        ...
+
 
 def complete(core: Core, asked: Sequence[tuple[Passage, Continuation]]) -> list[Floats]:
     """Return the log-probabilities of each continuation's tokens, in nats; they may end early where a bound is broken."""
@@ -193,10 +197,10 @@ class Scorer:
         self._held, self._active = 0, 0.0
         self._freed = asyncio.Condition()
         one = asyncio.Lock()
-        self._read = _Gatherer(core.read, one)
-        self._extend = _Gatherer(self._go_on, one)
-        self._attention = _Gatherer(core.attention, one)
-        self._greedy = _Gatherer(self._write, one, self._may_write)
+        self._read = _Gatherer(core.read, one, core.give_up)
+        self._extend = _Gatherer(self._go_on, one, core.give_up)
+        self._attention = _Gatherer(core.attention, one, core.give_up)
+        self._greedy = _Gatherer(self._write, one, core.give_up, self._may_write)
 
     @asynccontextmanager
     async def open(self, ids: Sequence[int]) -> AsyncGenerator[Passage]:
@@ -258,9 +262,10 @@ class _Gatherer(Generic[Asked, Found]):
         self,
         compute: Callable[[Sequence[Asked]], Sequence[Found | None]],
         one: asyncio.Lock,
+        give_up: Callable[[], None],
         ready: Callable[[int], bool] = bool,
     ) -> None:
-        self._compute, self._one_at_a_time, self._ready = compute, one, ready
+        self._compute, self._one_at_a_time, self._give_up, self._ready = compute, one, give_up, ready
         self._waiting: list[tuple[Asked, asyncio.Future[Found]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -286,6 +291,9 @@ class _Gatherer(Generic[Asked, Found]):
                 asked = [one for one, _ in waiting]
                 try:
                     found = await asyncio.to_thread(self._compute, asked)
+                except asyncio.CancelledError:
+                    self._give_up()
+                    raise
                 except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
                     outcomes: list[Found | Exception | None] = [error] * len(asked)
                 else:

@@ -109,3 +109,14 @@ class EndpointSettings(Record):
     def setup(self) -> str:
         """Identity of all that may make the endpoint refuse a request, besides what the stage's fingerprint knows."""
         return content_id("setup", self.provider, self.base_url, self.key_variable, self.omit, self.extra)
+
+
+class StudentServer(EndpointSettings):
+    """A server that holds the student and gives the log-probabilities of a prompt's tokens, such as `vllm serve`."""
+
+    model: str | None = None
+    """The student's name there; left out: `student.model`."""
+
+    def name(self, student: StudentSettings) -> str:
+        """Return the student's name there."""
+        return self.model or student.model

@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
 from drp.engines.base import Reply, Request, Sampling
@@ -55,6 +61,27 @@ def pick_dtype(device: str, dtype: str) -> str:
         return dtype
     where = pick_device(device).type if device == "auto" else device.partition(":")[0]
     return "bfloat16" if where == "cuda" else "float32"
+
+
+def described(path: str, tokenizer: Any) -> tuple[int, list[int]]:
+    """Return a model's context, 0 where it names none, and the ids that end a completion; no weights are read.
+
+    Raises:
+        EngineError: Its config cannot be read, or it names no end token.
+    """
+    try:
+        where = pretrained(path)
+        config = AutoConfig.from_pretrained(**where)
+        try:
+            generation = GenerationConfig.from_pretrained(
+                where["pretrained_model_name_or_path"], revision=where["revision"]
+            )
+        except OSError:  # it has none of its own
+            generation = GenerationConfig.from_model_config(config)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"cannot read the student's config.json at {path}: {error}") from error
+    text = config.get_text_config()
+    return int(getattr(text, "max_position_embeddings", 0) or 0), end_ids(generation, tokenizer, path)
 
 
 def load_tokenizer(path: str) -> Any:

@@ -15,14 +15,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig
-
 from drp.engines.adapters import RANKS
 from drp.engines.base import Reply, Request, Sampling
 from drp.engines.encoding import encode, render_prompt
 from drp.engines.generated_ids import completion_of
 from drp.engines.identity import model_identity, pretrained
-from drp.engines.transformers_engine import end_ids, load_tokenizer, pick_dtype
+from drp.engines.transformers_engine import described, load_tokenizer, pick_dtype
 from drp.engines.vllm_settings import VllmSettings
 from drp.errors import EngineError, out_of_memory
 from drp.records import Failure
@@ -61,7 +59,7 @@ class VllmEngine:
         self.path, self.settings, self.tags, self.adapter = path, settings, tags, adapter
         self.device, self.dtype = device, pick_dtype(device, dtype)
         self.tokenizer = load_tokenizer(path)
-        self.context, self.stop_ids = _described(path, self.tokenizer)
+        self.context, self.stop_ids = described(path, self.tokenizer)
         self.room = 0
         self._vllm: Any = None
         self._llm: Any = None
@@ -229,23 +227,6 @@ def _vllm() -> Any:
     for name in ("platforms", "sampling_params", "lora.request", "v1.engine.exceptions"):
         import_module(f"vllm.{name}")
     return import_module("vllm")
-
-
-def _described(path: str, tokenizer: Any) -> tuple[int, list[int]]:
-    """Return a model's context, 0 where it names none, and the ids that end a completion."""
-    try:
-        where = pretrained(path)
-        config = AutoConfig.from_pretrained(**where)
-        try:
-            generation = GenerationConfig.from_pretrained(
-                where["pretrained_model_name_or_path"], revision=where["revision"]
-            )
-        except OSError:  # it has none of its own
-            generation = GenerationConfig.from_model_config(config)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"cannot read the student's config.json at {path}: {error}") from error
-    text = config.get_text_config()
-    return int(getattr(text, "max_position_embeddings", 0) or 0), end_ids(generation, tokenizer, path)
 
 
 def _cannot_start(path: str, error: Exception) -> EngineError:

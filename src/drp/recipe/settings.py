@@ -10,7 +10,7 @@ from drp.engines.local import TransformersSettings
 from drp.engines.pricing import Price, price_of
 from drp.engines.providers import provider_of
 from drp.engines.registry import ENGINES, EngineSettings
-from drp.engines.settings import PromptSettings, StudentSettings
+from drp.engines.settings import PromptSettings, StudentServer, StudentSettings
 from drp.methods.base import MethodSettings
 from drp.methods.drp import DrpSettings
 from drp.methods.registry import METHODS
@@ -66,6 +66,8 @@ class PruneSettings(Record):
     """Whether traces with a wrong answer are pruned too."""
     tokenizer: str | None = None
     """Tokenizer that counts tokens (folder or hub id); left out: the student's."""
+    student_server: StudentServer | None = Field(default=None, json_schema_extra=EXECUTION)
+    """A server of the student (vLLM) that scores texts, for teachers that ask the student and for `learnability`; left out: it is loaded in this process."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "PruneSettings":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from drp.engines.settings import StudentServer
 from drp.engines.student_scoring import open_student
 from drp.pruning.conclusion import shown
 from drp.recipe import PromptSettings, PruneSettings, StudentSettings
@@ -26,10 +27,13 @@ class StudentScorer:
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
+        EngineError: See :func:`drp.engines.student_scoring.open_student`.
     """
 
-    def __init__(self, student: StudentSettings, prompt: PromptSettings) -> None:
-        self._scorer, self._spelling = open_student(student, prompt)
+    def __init__(
+        self, student: StudentSettings, prompt: PromptSettings, server: StudentServer | None = None
+    ) -> None:
+        self._scorer, self._spelling = open_student(student, prompt, server)
         self._counts = counting("digits", self._spelling)
 
     async def __call__(

@@ -92,8 +92,8 @@ class ByStudentSettings(TeacherSettings):
 
     @asynccontextmanager
     async def open(self, context: TeacherContext) -> AsyncGenerator[OpenTeacher]:
-        """Provide the teacher, with the student's weights."""
-        scorer, speller = open_student(context.student, context.prompt)
+        """Provide the teacher, with the student's weights or its server."""
+        scorer, speller = open_student(context.student, context.prompt, context.student_server, context.say)
         # All traces at once: what they ask is scored in one batch, and the scorer lets passages wait for memory.
         yield OpenTeacher(self.teacher(scorer, speller, context.solves), None)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from drp.engines.pricing import Price
-from drp.engines.settings import EndpointSettings, PromptSettings, StudentSettings
+from drp.engines.settings import EndpointSettings, PromptSettings, StudentServer, StudentSettings
 from drp.kinds import Kind, Registry
 from drp.records import Trace
 from drp.runs.stage import Say, silent
@@ -35,6 +35,8 @@ class TeacherContext:
     """Most dollars it may spend."""
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: PromptSettings = field(default_factory=PromptSettings)
+    student_server: StudentServer | None = None
+    """Where the student's weights are; left out: they are loaded in this process."""
     solves: Callable[[str, Trace], bool] | None = None
     """Whether an answer part is right, for teachers that ask the student for one."""
     say: Say = silent
@@ -63,7 +65,7 @@ class TeacherSettings(Kind):
     protocols: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """Other ways of working by name, as ``json`` in ``edit_script/json``, and the fields that each sets."""
     loads_student: ClassVar[bool] = False
-    """Whether it takes the student's weights in this process."""
+    """Whether it asks the student itself, whose weights are in this process or at a server."""
 
     @abstractmethod
     def open(self, context: TeacherContext) -> AbstractAsyncContextManager[OpenTeacher]:
