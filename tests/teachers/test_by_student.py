@@ -14,8 +14,9 @@ from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
 from drp.recipe import PruneSettings
 from drp.recipe.settings import defining_pruning
+from drp.records import Edit, EditScript
 from drp.runs.manifest import fingerprint_of
-from drp.teachers.by_student import ANSWERS, ByStudent, ByStudentSettings
+from drp.teachers.by_student import ANSWERS, ByStudent, ByStudentSettings, with_a_check
 from drp.teachers.steps import read_steps
 from drp.teachers.student import StudentTeacherSettings
 from drp.text.units import split_units
@@ -146,3 +147,27 @@ def test_earlier_runs_keep_the_fingerprint_of_the_student_teacher() -> None:
         fingerprint_of(defining_pruning(PruneSettings(teacher=StudentTeacherSettings(coherence=8))))
         == "fp-7169b86304a3b083"
     )
+
+
+def test_of_checks_that_went_as_one_stretch_one_comes_back() -> None:
+    """Both came back: traces that check twice were kept nearly whole, or, where both are called another way, refused."""
+    question = "Quinn has 4 times as many as Gia, who has 22, and 51 more. How many?"
+    checks = (
+        "Let me go through it again. 4 * 22 = 88. 88 + 51 = 139. So it is still 139.\n\n",
+        "Alternatively, let me do it once more from the start. 4 * 22 = 88. 88 + 51 = 139. So it is still 139.\n\n",
+    )
+    units = split_units("So 4 * 22 = 88. Then 88 + 51 = 139.\n\n" + "".join(checks) + "So the answer is 139.")
+    last = len(units) - 1
+    script = EditScript(
+        units=len(units),
+        edits=(
+            Edit(first=0, last=1, action="keep", skills=("arithmetic",)),
+            Edit(first=2, last=last - 1, action="delete", skills=("other",), reason="support 0.00"),
+            Edit(first=last, last=last, action="keep", skills=("conclusion",)),
+        ),
+    )
+    again = with_a_check(question, units, script)
+    assert again is not None
+    assert apply_script(units, again) == "".join([*units[:2], checks[0], units[last]])
+    assert [edit.action for edit in again.edits] == ["keep", "keep", "delete", "keep"]
+    assert with_a_check(question, units, again) is None, "one is kept already"

@@ -1,4 +1,4 @@
 """Teachers: anything that turns a trace into an edit script."""
 
-VERSION = 2
+VERSION = 3
 """Goes up whenever a teacher may decide otherwise on the same trace and replies: its traces are pruned again."""

@@ -18,13 +18,15 @@ from drp.engines.scoring import Continuation, Floats, Passage, Scorer, Spelling
 from drp.engines.student_scoring import open_student
 from drp.errors import TeacherError
 from drp.pruning.apply import apply_script
-from drp.pruning.skills import classify, reflection_count
+from drp.pruning.reflection import Step, reflective_steps
+from drp.pruning.skills import classify
 from drp.records import Action, Check, Edit, EditScript, Trace
 from drp.teachers.base import Complaint, Proposal, SingleProposal
 from drp.teachers.registry import OpenTeacher, TeacherContext, TeacherSettings
 from drp.teachers.walk import Text
 from drp.text.answers import final_answer, normalise
 from drp.text.equations import find_equations
+from drp.text.units import split_units
 
 ANSWERS = "student_answers"
 """The figure, and the check, that says whether the student, going on after its pruned thinking, still gives the answer."""
@@ -138,7 +140,7 @@ class ByStudent(SingleProposal):
     ) -> Proposal | None:
         """Return the proposal with its shortest check brought back, if none was left."""
         _ = complaints
-        script = _with_a_check(units, proposal.script)
+        script = with_a_check(trace.question, units, proposal.script)
         if script is None:
             return None
         figures = dict(proposal.figures)
@@ -269,21 +271,39 @@ def _script(units: Sequence[str], choice: Choice) -> EditScript:
     return EditScript(units=len(units), edits=tuple(edits))
 
 
-def _with_a_check(units: Sequence[str], script: EditScript) -> EditScript | None:
+def with_a_check(question: str, units: Sequence[str], script: EditScript) -> EditScript | None:
     """Return the script with the shortest deleted check kept, if no step that is kept reflects; else ``None``.
 
-    To the student a check is hardly worth a nat, whichever it is: its habit of checking is not seen in one trace.
+    To the student a check is hardly worth a nat, whichever it is: its habit of checking is not seen in one trace. Of checks that went
+    as one stretch one comes back.
     """
-
-    def text(edit: Edit) -> str:
-        return edit.text or "".join(units[edit.first : edit.last + 1])
-
-    if any(reflection_count(text(edit)) for edit in script.edits if edit.action != "delete"):
+    if reflective_steps(question, split_units(apply_script(units, script))):
         return None
-    checks = [e for e in script.edits if e.action == "delete" and e.skills == ("verification",)]
-    sound = [e for e in checks if all(equation.holds for equation in find_equations(text(e)))]
-    if not sound:
+    found = [
+        (edit, step)
+        for step in reflective_steps(question, units)
+        for edit in script.edits
+        if edit.action == "delete" and edit.first <= step.first and step.last <= edit.last
+        if step.kind != "rereading" and all(e.holds for e in find_equations(_joined(units, step)))
+    ]
+    if not found:
         return None
-    chosen = min(sound, key=lambda edit: len(text(edit)))
-    kept = chosen.model_copy(update={"action": "keep", "reason": "the student's habit of checking"})
-    return script.model_copy(update={"edits": tuple(kept if e is chosen else e for e in script.edits)})
+    stretch, check = min(found, key=lambda one: len(_joined(units, one[1])))
+    kept = Edit(
+        first=check.first,
+        last=check.last,
+        action="keep",
+        skills=("verification",),
+        reason="the student's habit of checking",
+    )
+    around = [(stretch.first, check.first - 1), (check.last + 1, stretch.last)]
+    before, after = (
+        [stretch.model_copy(update={"first": first, "last": last})] if first <= last else []
+        for first, last in around
+    )
+    edits = [part for e in script.edits for part in ([*before, kept, *after] if e is stretch else [e])]
+    return script.model_copy(update={"edits": tuple(edits)})
+
+
+def _joined(units: Sequence[str], stretch: Edit | Step) -> str:
+    return "".join(units[stretch.first : stretch.last + 1])
