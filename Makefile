@@ -1,6 +1,6 @@
 # make demo    the whole job on the embedded student: no GPU, no key
 # make test    the tests, but for those of half a minute and more
-# make test-long   those: kills, whole jobs, the laboratory, the tutorial
+# make test-long   those: kills, whole jobs, the laboratory, the tutorial; LONG="FILE …" for some of them
 # make test-vllm   engine `vllm` against a CPU build of vLLM, in an environment of its own; ten minutes, 4 GB of disk
 # make check   formatting, lint, types, import order
 # make docs    the documents as a site, in site/
@@ -40,7 +40,7 @@ test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not long"
 
 test-long: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m long
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m long $(LONG)
 
 # The CPU build is a third party's, pins versions of its own and asks for libraries of images and sound that nothing here needs.
 $(VLLM)/.installed: pyproject.toml $(STAMP)

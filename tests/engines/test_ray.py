@@ -72,6 +72,7 @@ def answers(engine: Any, requests: list[Request]) -> dict[str, Completion | Fail
     return run_until_done(all_of_them())
 
 
+@pytest.mark.long
 def test_completions_are_those_of_the_engine_in_process(cluster: str) -> None:
     """Greedy and sampled ones, all fields; and one worker of the two dies in the middle."""
     requests = asked(*(p.question for p in PROBLEMS))
